@@ -1,0 +1,3 @@
+//! Certificates: issue, load, rotate and serve them over TLS.
+//!
+//! Must not know: Kubernetes, admission, who asks for a certificate and where it is kept.

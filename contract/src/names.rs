@@ -1,0 +1,129 @@
+//! Every name that a user can meet: labels, annotations, resources, ports, environment, reasons.
+
+/// What every annotation of ours starts with, and the label key without the slash.
+pub const PREFIX: &str = "service-leader-election/";
+
+/// The product's name: container, field manager, prefix of generated resources.
+pub const PRODUCT: &str = "service-leader-election";
+
+/// The label on a pod (value: the pod's own name) and the key in a Service's selector.
+pub const LABEL: &str = "service-leader-election";
+
+/// The selector value of a Service that is closed until its first leader. No pod can bear it:
+/// an underscore is in no pod's name.
+pub const NO_LEADER: &str = "no_leader";
+
+/// Annotations that users write on a workload.
+pub mod annotation {
+    /// The Service (or several, separated by commas) whose traffic must reach one pod only.
+    pub const SERVICE: &str = "service-leader-election/service";
+    /// The Lease's name.
+    pub const LEASE: &str = "service-leader-election/lease";
+    /// The container whose readiness counts, where it is not the whole pod's.
+    pub const CONTAINER: &str = "service-leader-election/container";
+    /// The sidecar's port.
+    pub const PORT: &str = "service-leader-election/port";
+    /// The lease's length in seconds.
+    pub const LEASE_DURATION: &str = "service-leader-election/lease-duration";
+    /// The service account to use.
+    pub const SERVICE_ACCOUNT: &str = "service-leader-election/service-account";
+    /// `open` for a Service that is not closed before its first leader.
+    pub const START: &str = "service-leader-election/start";
+    /// The sidecar's log level.
+    pub const LOG_LEVEL: &str = "service-leader-election/log-level";
+    /// The sidecar's CPU request.
+    pub const CPU_REQUEST: &str = "service-leader-election/cpu-request";
+    /// The sidecar's memory request.
+    pub const MEMORY_REQUEST: &str = "service-leader-election/memory-request";
+    /// The sidecar's CPU limit.
+    pub const CPU_LIMIT: &str = "service-leader-election/cpu-limit";
+    /// The sidecar's memory limit.
+    pub const MEMORY_LIMIT: &str = "service-leader-election/memory-limit";
+    /// `"false"` keeps an annotated object un-injected.
+    pub const INJECT: &str = "service-leader-election/inject";
+    /// On a template: what was put in, so that it can be taken out again exactly.
+    pub const INJECTED: &str = "service-leader-election/injected";
+}
+
+/// Annotations that the product writes on a Service.
+pub mod service_annotation {
+    /// The pod that the Service's selector names.
+    pub const LEADER: &str = "service-leader-election/leader";
+    /// The epoch of the term that wrote the selector: the resourceVersion of a Lease write.
+    pub const EPOCH: &str = "service-leader-election/epoch";
+    /// Set by the controller on a Service that it may un-pin: the namespaced workload.
+    pub const CLAIMED: &str = "service-leader-election/claimed";
+}
+
+/// Annotations that the sidecars write on a Lease.
+pub mod lease_annotation {
+    /// `<pod name>/<pod UID>` of the holder.
+    pub const HOLDER: &str = "service-leader-election/holder";
+    /// Counts the terms, so that the write which begins one is never a no-op.
+    pub const TERM: &str = "service-leader-election/term";
+}
+
+/// Environment variables of the sidecar. Each has a flag of the same meaning.
+pub mod env {
+    /// The pod's name (fieldRef `metadata.name`), as the Go original has it.
+    pub const POD_NAME: &str = "POD_NAME";
+    /// The pod's namespace (fieldRef `metadata.namespace`), as the Go original has it.
+    pub const POD_NAMESPACE: &str = "POD_NAMESPACE";
+    /// The pod's UID (fieldRef `metadata.uid`).
+    pub const POD_UID: &str = "POD_UID";
+    /// The Service names, separated by commas.
+    pub const SERVICE: &str = "SERVICE_LEADER_ELECTION_SERVICE";
+    /// The Lease's name.
+    pub const LEASE: &str = "SERVICE_LEADER_ELECTION_LEASE";
+    /// The lease's length in seconds.
+    pub const LEASE_DURATION: &str = "SERVICE_LEADER_ELECTION_LEASE_DURATION";
+    /// The container whose readiness counts.
+    pub const CONTAINER: &str = "SERVICE_LEADER_ELECTION_CONTAINER";
+    /// The socket address of the status endpoint.
+    pub const LISTEN: &str = "SERVICE_LEADER_ELECTION_LISTEN";
+    /// The log level: error, warn, info, debug or trace.
+    pub const LOG_LEVEL: &str = "SERVICE_LEADER_ELECTION_LOG_LEVEL";
+    /// The log format: json or text.
+    pub const LOG_FORMAT: &str = "SERVICE_LEADER_ELECTION_LOG_FORMAT";
+}
+
+/// The injected container's name.
+pub const CONTAINER: &str = "service-leader-election";
+
+/// The injected volume's name.
+pub const TOKEN_VOLUME: &str = "service-leader-election-token";
+
+/// Where a service account's token, CA and namespace stand in a container.
+pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The sidecar's port, as the Go original has it.
+pub const PORT: u16 = 28086;
+
+/// Reasons of Kubernetes Events.
+pub mod reason {
+    /// A pod began to lead.
+    pub const LEADER_ELECTED: &str = "LeaderElected";
+    /// A pod no longer leads.
+    pub const LEADER_LOST: &str = "LeaderLost";
+    /// The Service's selector names another pod now.
+    pub const SERVICE_SWITCHED: &str = "ServiceSwitched";
+    /// Somebody changed the selector or our annotations, and they stand again.
+    pub const SELECTOR_RESTORED: &str = "SelectorRestored";
+    /// A Service of the election does not exist.
+    pub const SERVICE_MISSING: &str = "ServiceMissing";
+    /// A Service without a selector cannot be switched.
+    pub const SERVICE_WITHOUT_SELECTOR: &str = "ServiceWithoutSelector";
+    /// The Service carries a higher epoch than this leader's term.
+    pub const FENCED: &str = "Fenced";
+    /// Another program holds the Lease.
+    pub const FOREIGN_LEASE: &str = "ForeignLease";
+    /// The API server refused a request for want of rights.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// The Service is the user's again.
+    pub const UNPINNED: &str = "Unpinned";
+}
+
+/// The Lease's, the service account's, the Role's and the binding's default name for a Service.
+pub fn default_name(service: &str) -> String {
+    format!("{PRODUCT}-{service}")
+}

@@ -1,0 +1,3 @@
+//! Labels its pod, takes part in the election, keeps the Service at the leader.
+//!
+//! Must not know: how it was injected.

@@ -1,0 +1,3 @@
+//! Admission and the controller.
+//!
+//! Must not know: who leads.
