@@ -1,1 +1,29 @@
-//! election
+//! Who leads, and what the Service says: the protocol as a pure function.
+//!
+//! [`step`] takes the state, one event and the time, and returns the next state and the actions
+//! that the caller performs, each of which it answers with one event. So the model checker, the
+//! simulator and the sidecar run the same code.
+//!
+//! Must not know: clocks (time is a [`Duration`](core::time::Duration) since the caller's start),
+//! the network, Kubernetes' types, async.
+
+mod identity;
+mod lease;
+mod protocol;
+mod service;
+mod state;
+mod step;
+mod timing;
+mod version;
+
+pub use identity::{Identity, InvalidPodName, PodName, PodUid};
+pub use lease::{Holder, Lease, LeaseRecord};
+pub use protocol::{Action, Event, Failure, How, Notice, OwnPod, Peer, PodFate, Why};
+pub use service::{Service, ServiceView};
+pub use state::{Config, State};
+pub use step::step;
+pub use timing::{InvalidLeaseDuration, Timing};
+pub use version::{Epoch, InvalidVersion, Version};
+
+#[cfg(feature = "seeded-defects")]
+pub use state::Defect;

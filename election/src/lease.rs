@@ -1,0 +1,52 @@
+//! What a Lease says.
+
+use std::time::Duration;
+
+use crate::{Identity, Version};
+
+/// Whom a Lease names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A sidecar: `holderIdentity` and our annotation agree.
+    Candidate(Identity),
+    /// Another program: our annotation is missing, or names another pod. Its `holderIdentity`.
+    Foreign(String),
+}
+
+/// The fields of a Lease that the protocol reads and writes. The others (`acquireTime`,
+/// `renewTime`, the user's labels) are for people, and the caller's to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseRecord {
+    /// Nobody when it was given up.
+    pub holder: Option<Holder>,
+    /// For how long the holder asked, within bounds ([`Timing::granted`](crate::Timing::granted)).
+    pub duration: Duration,
+    /// `leaseTransitions`: rises whenever the holder changes, emptying included.
+    pub transitions: i32,
+    /// Our annotation: counts the terms, so that a write which begins one is never a no-op.
+    pub term: u64,
+}
+
+/// A Lease as it was read: the record, and the revision to compare with before it is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// What it says.
+    pub record: LeaseRecord,
+    /// Its `resourceVersion`.
+    pub version: Version,
+}
+
+impl LeaseRecord {
+    /// Whether this very pod holds the Lease.
+    pub fn is_held_by(&self, identity: &Identity) -> bool {
+        self.candidate() == Some(identity)
+    }
+
+    /// The sidecar that holds the Lease, if one does.
+    pub fn candidate(&self) -> Option<&Identity> {
+        match &self.holder {
+            Some(Holder::Candidate(identity)) => Some(identity),
+            Some(Holder::Foreign(_)) | None => None,
+        }
+    }
+}
