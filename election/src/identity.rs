@@ -33,7 +33,13 @@ impl PodName {
             && ends(bytes.first())
             && ends(bytes.last())
             && bytes.iter().all(|b| inner(*b) || matches!(b, b'-' | b'.'));
-        if good { Ok(Self(name.into())) } else { Err(InvalidPodName { name: name.to_owned() }) }
+        if good {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidPodName {
+                name: name.to_owned(),
+            })
+        }
     }
 
     /// The name as text.
@@ -115,7 +121,15 @@ mod tests {
             assert_eq!(PodName::parse(good).unwrap().as_str(), good);
         }
         let too_long = "a".repeat(64);
-        for bad in ["", "Web", "no_leader", "-web", "web-", "wéb", too_long.as_str()] {
+        for bad in [
+            "",
+            "Web",
+            "no_leader",
+            "-web",
+            "web-",
+            "wéb",
+            too_long.as_str(),
+        ] {
             assert!(PodName::parse(bad).is_err(), "{bad}");
         }
     }

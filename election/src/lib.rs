@@ -7,12 +7,14 @@
 //! Must not know: clocks (time is a [`Duration`](core::time::Duration) since the caller's start),
 //! the network, Kubernetes' types, async.
 
+mod campaign;
 mod identity;
 mod lease;
 mod protocol;
 mod service;
 mod state;
 mod step;
+mod switch;
 mod timing;
 mod version;
 

@@ -32,7 +32,9 @@ impl Timing {
     /// Under 5 or over 300 seconds.
     pub fn from_seconds(seconds: u64) -> Result<Self, InvalidLeaseDuration> {
         if (5..=300).contains(&seconds) {
-            Ok(Self { lease: Duration::from_secs(seconds) })
+            Ok(Self {
+                lease: Duration::from_secs(seconds),
+            })
         } else {
             Err(InvalidLeaseDuration { seconds })
         }
@@ -87,7 +89,9 @@ impl Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(12) }
+        Self {
+            lease: Duration::from_secs(12),
+        }
     }
 }
 
@@ -113,10 +117,18 @@ mod tests {
 
     #[test]
     fn a_holders_odd_figure_is_bounded() {
-        for (written, meant) in
-            [(None, 15), (Some(0), 15), (Some(-5), 15), (Some(7), 7), (Some(i32::MAX), 300)]
-        {
-            assert_eq!(Timing::granted(written), Duration::from_secs(meant), "{written:?}");
+        for (written, meant) in [
+            (None, 15),
+            (Some(0), 15),
+            (Some(-5), 15),
+            (Some(7), 7),
+            (Some(i32::MAX), 300),
+        ] {
+            assert_eq!(
+                Timing::granted(written),
+                Duration::from_secs(meant),
+                "{written:?}"
+            );
         }
     }
 }

@@ -46,7 +46,9 @@ impl Epoch {
     /// Reads a Service's annotation. Missing or malformed counts as [`Epoch::NONE`], below all
     /// others: 19 digits always fit, so comparing numbers is comparing by length, then by text.
     pub fn stored(annotation: Option<&str>) -> Self {
-        annotation.and_then(|text| decimal(text).ok()).map_or(Self::NONE, Self)
+        annotation
+            .and_then(|text| decimal(text).ok())
+            .map_or(Self::NONE, Self)
     }
 }
 
@@ -54,7 +56,9 @@ fn decimal(text: &str) -> Result<u64, InvalidVersion> {
     let digits = (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let canonical = text.len() == 1 || !text.starts_with('0');
     let number = text.parse().ok().filter(|_| digits && canonical);
-    number.ok_or_else(|| InvalidVersion { text: text.to_owned() })
+    number.ok_or_else(|| InvalidVersion {
+        text: text.to_owned(),
+    })
 }
 
 impl fmt::Debug for Version {

@@ -1,0 +1,418 @@
+//! What one candidate remembers between two events.
+//!
+//! Every instant is a [`Duration`] since the caller's start, on a clock that goes on in suspend.
+
+use std::time::Duration;
+
+use crate::protocol::{How, OwnPod, Peer, Why};
+use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, ServiceView, Timing, Version};
+
+/// What does not change while a candidate lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// This pod.
+    pub identity: Identity,
+    /// The lease's length, and what follows from it.
+    pub timing: Timing,
+    /// How many Services the election switches. They are numbered in name order.
+    pub services: usize,
+    /// The rule that this candidate breaks.
+    #[cfg(feature = "seeded-defects")]
+    pub defect: Option<Defect>,
+}
+
+/// One rule of the protocol taken out, to show that a check notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    not(feature = "seeded-defects"),
+    allow(unreachable_pub, reason = "exported for tests")
+)]
+pub enum Defect {
+    /// The Service is written whatever its revision is by now.
+    NoCompareAndSwap,
+    /// The Service is written also when it stores a higher epoch.
+    NoEpochCheck,
+    /// A standby counts from its first sight of the Lease, not from the record's last change.
+    NoObservedClock,
+    /// A new term leaves a Service alone that names this pod already.
+    NoWriteInNewTerm,
+    /// An outage counts towards the holder's expiry.
+    OutageCountedAsExpiry,
+    /// A leader goes on answering true after its deadline.
+    NoDeadline,
+}
+
+/// The state of one candidate. Made by [`State::new`], changed only by [`step`](crate::step).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct State {
+    pub(crate) pod: OwnPod,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) stop: bool,
+    /// A standby that gives up releases a Lease in its own name once.
+    pub(crate) released: bool,
+    pub(crate) sight: Sight,
+    /// A watch says that the Lease is not what was seen: read it.
+    pub(crate) doubt: bool,
+    pub(crate) contact: Contact,
+    pub(crate) suspect: Option<Suspect>,
+    /// A quorum said that this pod, of which the peers' watch says nothing, is there.
+    pub(crate) absolved: Option<Identity>,
+    pub(crate) pace: Pace,
+    pub(crate) lease_call: Option<LeaseCall>,
+    pub(crate) service_call: Option<ServiceCall>,
+    pub(crate) services: Vec<Option<ServiceView>>,
+    pub(crate) fight: Fight,
+    pub(crate) role: Role,
+    /// The holder of whom people were told that it is another program.
+    pub(crate) reported_foreign: Option<String>,
+}
+
+/// What is known of the Lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Sight {
+    Never,
+    /// There is none. It may be made at `until`; `None`: the Services must be asked first.
+    Absent {
+        until: Option<Duration>,
+        term: u64,
+    },
+    /// `since`: when this very record was first seen, later by each outage.
+    Seen {
+        lease: Lease,
+        since: Duration,
+    },
+}
+
+/// When the Lease was last heard of, and whether a read has failed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Contact {
+    pub(crate) last: Duration,
+    pub(crate) failing: bool,
+}
+
+/// The holder, whose pod the peers' watch does not show.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Suspect {
+    pub(crate) identity: Identity,
+    pub(crate) since: Duration,
+}
+
+/// How fast requests follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Pace {
+    /// The Lease was last asked for then.
+    pub(crate) read_at: Duration,
+    /// No request before.
+    pub(crate) not_before: Duration,
+    /// Requests that failed in a row.
+    pub(crate) failures: u8,
+    /// No claim to a Lease that expired before.
+    pub(crate) yield_until: Duration,
+}
+
+/// Repairs of the Services, for a back-off when somebody fights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fight {
+    pub(crate) rounds: u8,
+    pub(crate) last: Duration,
+}
+
+/// The request of the Lease lane that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum LeaseCall {
+    Read,
+    ReadPod {
+        lease: Lease,
+    },
+    Begin {
+        record: LeaseRecord,
+        how: How,
+        sent: Duration,
+    },
+    Renew {
+        sent: Duration,
+    },
+    Release {
+        record: LeaseRecord,
+    },
+}
+
+/// The request of the Service lane that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum ServiceCall {
+    /// A standby that finds no Lease asks whether somebody leads.
+    Look,
+    Read {
+        epoch: Epoch,
+    },
+    Write {
+        epoch: Epoch,
+        queue: Queue,
+    },
+}
+
+/// The Services that are still to be written, the one under way first.
+pub(crate) type Queue = Vec<(usize, crate::Service)>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    Standby,
+    Leading(Term),
+}
+
+/// One term of this pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Term {
+    pub(crate) number: u64,
+    pub(crate) epoch: Epoch,
+    /// The Lease's revision after this pod's last acknowledged write.
+    pub(crate) version: Version,
+    pub(crate) transitions: i32,
+    /// The moment before the last acknowledged write was sent.
+    pub(crate) acked: Duration,
+    pub(crate) renew_at: Duration,
+    /// Read the Lease before anything else is written.
+    pub(crate) confirm: bool,
+    /// Every Service that exists has named this pod since it leads.
+    pub(crate) switched: bool,
+    pub(crate) progress: Progress,
+    pub(crate) giving_up: Option<Why>,
+}
+
+/// How far a term has come with the Services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Progress {
+    /// Read them at this time, and write them.
+    Due { at: Duration, repair: bool },
+    /// They say what this term wrote, unless their watch shows otherwise.
+    Done,
+    /// One stores a higher epoch: begin a new term at this time, and look again.
+    Fenced { until: Duration },
+    /// The Lease is gone, or its term is not this one: begin a new term.
+    Renewing,
+}
+
+impl Config {
+    /// A candidate that keeps every rule.
+    pub fn new(identity: Identity, timing: Timing, services: usize) -> Self {
+        Self {
+            identity,
+            timing,
+            services,
+            #[cfg(feature = "seeded-defects")]
+            defect: None,
+        }
+    }
+
+    #[cfg(feature = "seeded-defects")]
+    pub(crate) fn breaks(&self, rule: Defect) -> bool {
+        self.defect == Some(rule)
+    }
+
+    #[cfg(not(feature = "seeded-defects"))]
+    #[allow(
+        clippy::unused_self,
+        reason = "the same call with and without the feature"
+    )]
+    pub(crate) fn breaks(&self, _rule: Defect) -> bool {
+        false
+    }
+}
+
+impl State {
+    /// The state of a candidate that knows nothing yet.
+    pub fn new(now: Duration) -> Self {
+        Self {
+            pod: OwnPod::default(),
+            peers: Vec::new(),
+            stop: false,
+            released: false,
+            sight: Sight::Never,
+            doubt: false,
+            contact: Contact {
+                last: now,
+                failing: false,
+            },
+            suspect: None,
+            absolved: None,
+            pace: Pace {
+                read_at: now,
+                not_before: now,
+                failures: 0,
+                yield_until: now,
+            },
+            lease_call: None,
+            service_call: None,
+            services: Vec::new(),
+            fight: Fight {
+                rounds: 0,
+                last: now,
+            },
+            role: Role::Standby,
+            reported_foreign: None,
+        }
+    }
+
+    /// Whether this pod may act as the leader at this very moment: it holds the Lease, its Services
+    /// name it, it gives nothing up, and its deadline has not passed.
+    pub fn is_leader(&self, config: &Config, now: Duration) -> bool {
+        self.leading().is_some_and(|term| {
+            let valid = now < term.valid_until(config) || config.breaks(Defect::NoDeadline);
+            term.switched && term.giving_up.is_none() && valid
+        })
+    }
+
+    /// Until when this pod's leadership is valid, if it holds the Lease.
+    pub fn valid_until(&self, config: &Config) -> Option<Duration> {
+        self.leading().map(|term| term.valid_until(config))
+    }
+
+    /// The epoch of this pod's term, if it holds the Lease.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.leading().map(|term| term.epoch)
+    }
+
+    /// The number of this pod's term, if it holds the Lease.
+    pub fn term(&self) -> Option<u64> {
+        self.leading().map(|term| term.number)
+    }
+
+    /// Whom the Lease named when it was last seen.
+    pub fn holder(&self) -> Option<&Holder> {
+        match &self.sight {
+            Sight::Seen { lease, .. } => lease.record.holder.as_ref(),
+            Sight::Never | Sight::Absent { .. } => None,
+        }
+    }
+
+    /// When the Lease was last heard of.
+    pub fn last_contact(&self) -> Duration {
+        self.contact.last
+    }
+
+    /// Whether a Service stores a higher epoch than this term's, so that it may not be written.
+    pub fn is_fenced(&self) -> bool {
+        self.leading()
+            .is_some_and(|term| matches!(term.progress, Progress::Fenced { .. }))
+    }
+
+    /// Whether a process that was asked to end has nothing left to do.
+    pub fn is_finished(&self, config: &Config) -> bool {
+        self.stop
+            && self.lease_call.is_none()
+            && matches!(self.role, Role::Standby)
+            && (self.released || !self.sight.names(&config.identity))
+    }
+
+    pub(crate) fn leading(&self) -> Option<&Term> {
+        match &self.role {
+            Role::Leading(term) => Some(term),
+            Role::Standby => None,
+        }
+    }
+
+    /// Why this pod should not lead, if there is a reason.
+    pub(crate) fn reason_to_give_up(&self, config: &Config) -> Option<Why> {
+        let unready = || !self.pod.candidate && self.has_other_candidate(config);
+        match () {
+            () if self.pod.gone => Some(Why::Gone),
+            () if self.stop => Some(Why::Stopped),
+            () if self.pod.leaving => Some(Why::Leaving),
+            () if unready() => Some(Why::Unready),
+            () => None,
+        }
+    }
+
+    pub(crate) fn has_other_candidate(&self, config: &Config) -> bool {
+        self.peers
+            .iter()
+            .any(|peer| peer.candidate && peer.identity != config.identity)
+    }
+
+    /// How much longer than the best-ranked standby this one waits.
+    pub(crate) fn rank_delay(&self, config: &Config) -> Duration {
+        let holder = match &self.sight {
+            Sight::Seen { lease, .. } => lease.record.candidate(),
+            Sight::Never | Sight::Absent { .. } => None,
+        };
+        let standbys = self
+            .peers
+            .iter()
+            .filter(|p| p.candidate && Some(&p.identity) != holder);
+        let better = standbys
+            .take_while(|p| p.identity != config.identity)
+            .count();
+        let steps = u32::try_from(better).unwrap_or(u32::MAX);
+        Timing::RANK_STEP
+            .saturating_mul(steps)
+            .min(Timing::RANK_LIMIT)
+    }
+
+    /// The same state with every instant moved as if it were [`State::ANCHOR`] now, and ages over
+    /// [`State::OLDEST`] cut: so that a model checker, which compares states, need not count time.
+    #[must_use]
+    pub fn normalise(&self, now: Duration) -> Self {
+        let mut state = self.clone();
+        state.for_each_instant(|t| {
+            let oldest = Self::ANCHOR.saturating_sub(Self::OLDEST);
+            *t = (*t + Self::ANCHOR).saturating_sub(now).max(oldest);
+        });
+        state
+    }
+
+    /// What [`State::normalise`] makes of now.
+    pub const ANCHOR: Duration = Duration::from_hours(24);
+    /// The highest age that [`State::normalise`] keeps: twice the longest lease.
+    pub const OLDEST: Duration = Duration::from_mins(10);
+
+    fn for_each_instant(&mut self, mut change: impl FnMut(&mut Duration)) {
+        match &mut self.sight {
+            Sight::Seen { since, .. } => change(since),
+            Sight::Absent {
+                until: Some(until), ..
+            } => change(until),
+            Sight::Never | Sight::Absent { until: None, .. } => {}
+        }
+        if let Some(suspect) = &mut self.suspect {
+            change(&mut suspect.since);
+        }
+        if let Some(LeaseCall::Begin { sent, .. } | LeaseCall::Renew { sent }) =
+            &mut self.lease_call
+        {
+            change(sent);
+        }
+        if let Role::Leading(term) = &mut self.role {
+            change(&mut term.acked);
+            change(&mut term.renew_at);
+            if let Progress::Due { at, .. } | Progress::Fenced { until: at } = &mut term.progress {
+                change(at);
+            }
+        }
+        change(&mut self.contact.last);
+        change(&mut self.pace.read_at);
+        change(&mut self.pace.not_before);
+        change(&mut self.pace.yield_until);
+        change(&mut self.fight.last);
+    }
+}
+
+impl Sight {
+    pub(crate) fn names(&self, identity: &Identity) -> bool {
+        matches!(self, Self::Seen { lease, .. } if lease.record.is_held_by(identity))
+    }
+}
+
+impl Term {
+    pub(crate) fn valid_until(&self, config: &Config) -> Duration {
+        self.acked + config.timing.deadline()
+    }
+
+    pub(crate) fn record(&self, config: &Config) -> LeaseRecord {
+        LeaseRecord {
+            holder: Some(Holder::Candidate(config.identity.clone())),
+            duration: config.timing.lease(),
+            transitions: self.transitions,
+            term: self.number,
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! One event in, the next state and the actions out.
+//!
+//! First the event is taken into the state, then each lane that is free is asked what it would do
+//! next, and when. The same answers give [`State::wake_at`], so that a caller who sleeps until then
+//! misses nothing.
+
+use std::time::Duration;
+
+use crate::protocol::{Action, Event, Failure, Notice, Peer, PodFate, Why};
+use crate::state::{
+    Config, Defect, LeaseCall, Progress, Role, ServiceCall, Sight, State, Suspect, Term,
+};
+use crate::{Holder, Lease, ServiceView, Timing, Version};
+
+/// Takes `event` into `state` at `now`, and says what to do about it.
+///
+/// `now` counts from the caller's start, on a clock that goes on in suspend, and never goes back.
+pub fn step(config: &Config, state: State, event: Event, now: Duration) -> (State, Vec<Action>) {
+    let mut turn = Turn {
+        config,
+        state,
+        now,
+        fresh: false,
+        actions: Vec::new(),
+    };
+    turn.take(event);
+    turn.expire();
+    turn.give_up();
+    turn.run_lease_lane();
+    turn.run_service_lane();
+    (turn.state, turn.actions)
+}
+
+impl State {
+    /// When to send [`Event::Tick`], if nothing else happens before. `None`: only an event helps.
+    pub fn wake_at(&self, config: &Config) -> Option<Duration> {
+        let deadline = self.leading().map(|term| term.valid_until(config));
+        let lease = self.lease_intent(config).map(|(at, _)| at);
+        let service = self.service_intent(config).map(|(at, _)| at);
+        [deadline, lease, service].into_iter().flatten().min()
+    }
+}
+
+/// One call of [`step`].
+pub(crate) struct Turn<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) state: State,
+    pub(crate) now: Duration,
+    /// The Lease in sight is the answer of a quorum, in this very step.
+    pub(crate) fresh: bool,
+    pub(crate) actions: Vec<Action>,
+}
+
+impl Turn<'_> {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::Stop => self.state.stop = true,
+            Event::Pod(pod) => self.state.pod = pod,
+            Event::Peers(peers) => self.take_peers(peers),
+            Event::LeaseSeen(lease) => self.take_lease_seen(lease),
+            Event::LeaseRead(answer) => self.take_lease_read(answer),
+            Event::LeaseWritten(answer) => self.take_lease_written(answer),
+            Event::PodRead(answer) => self.take_pod_read(answer),
+            Event::ServiceSeen { service, view } => self.take_service_seen(service, view),
+            Event::ServicesRead(answer) => self.take_services_read(answer),
+            Event::ServiceWritten(answer) => self.take_service_written(answer),
+        }
+    }
+
+    fn take_peers(&mut self, peers: Vec<Peer>) {
+        let absolved = self.state.absolved.take();
+        self.state.absolved = absolved.filter(|id| peers.iter().all(|p| p.identity != *id));
+        self.state.peers = peers;
+        self.suspect_the_holder();
+    }
+
+    fn take_lease_seen(&mut self, lease: Option<Lease>) {
+        self.hear();
+        match (lease, &mut self.state.role) {
+            (None, Role::Leading(term)) => term.confirm = true,
+            (None, Role::Standby) => {
+                self.state.doubt |= matches!(self.state.sight, Sight::Seen { .. });
+            }
+            (Some(lease), _) if !self.state.sight.is_older_than(lease.version) => {}
+            (Some(lease), Role::Leading(term)) => {
+                if !lease.record.is_held_by(&self.config.identity) {
+                    self.see(lease);
+                    self.lose(Why::Replaced);
+                } else if self.state.lease_call.is_none() {
+                    term.confirm = true;
+                }
+            }
+            (Some(lease), Role::Standby) => self.see(lease),
+        }
+    }
+
+    fn take_lease_read(&mut self, answer: Result<Option<Lease>, Failure>) {
+        self.state.lease_call = None;
+        let Ok(lease) = answer else {
+            self.state.contact.failing = true;
+            self.slow_down();
+            return;
+        };
+        self.hear();
+        self.state.pace.failures = 0;
+        self.state.doubt = false;
+        self.fresh = true;
+        let known = match (&self.state.sight, &lease) {
+            (Sight::Seen { lease: seen, .. }, Some(read)) => seen.version == read.version,
+            _ => false,
+        };
+        match lease {
+            Some(_) if known => {}
+            Some(lease) => self.see(lease),
+            None => self.see_absence(),
+        }
+        self.confirm_the_term();
+    }
+
+    /// The Lease was just read: is this pod's term still what it says?
+    fn confirm_the_term(&mut self) {
+        let Role::Leading(term) = &mut self.state.role else {
+            return;
+        };
+        term.confirm = false;
+        match &self.state.sight {
+            Sight::Seen { lease, .. } if lease.record.is_held_by(&self.config.identity) => {
+                term.version = lease.version;
+                term.transitions = lease.record.transitions;
+                if lease.record.term != term.number {
+                    term.number = term.number.max(lease.record.term);
+                    term.progress = Progress::Renewing;
+                }
+            }
+            Sight::Seen { .. } => self.lose(Why::Replaced),
+            Sight::Absent { .. } | Sight::Never => term.progress = Progress::Renewing,
+        }
+    }
+
+    fn take_lease_written(&mut self, answer: Result<Version, Failure>) {
+        let call = self.state.lease_call.take();
+        if answer == Err(Failure::Refused) {
+            self.report(Notice::Refused);
+        }
+        match (call, answer) {
+            (Some(LeaseCall::Begin { record, how, sent }), Ok(version)) => {
+                self.see_own_write(record.clone(), version);
+                self.begin_term(&record, how, sent, version);
+            }
+            (Some(LeaseCall::Begin { .. }), Err(Failure::Unknown)) => {
+                self.state.pace.yield_until = self.now + self.config.timing.patience();
+                self.slow_down();
+            }
+            (Some(LeaseCall::Renew { sent }), Ok(version)) => self.take_renewal(sent, version),
+            (Some(LeaseCall::Renew { .. }), Err(Failure::Unknown | Failure::Refused)) => {
+                if let Role::Leading(term) = &mut self.state.role {
+                    term.renew_at = self.now + Timing::RETRY;
+                }
+            }
+            (Some(LeaseCall::Release { record }), Ok(version)) => {
+                self.see_own_write(record, version);
+                self.state.released = true;
+                self.state.role = Role::Standby;
+            }
+            (Some(LeaseCall::Release { .. }), Err(Failure::Unknown | Failure::Refused)) => {
+                self.state.released |= matches!(self.state.role, Role::Standby);
+                self.slow_down();
+            }
+            (_, Err(Failure::Conflict)) => match &mut self.state.role {
+                Role::Leading(term) => term.confirm = true,
+                Role::Standby => self.state.doubt = true,
+            },
+            (_, Err(_)) => self.slow_down(),
+            (_, Ok(_)) => {}
+        }
+    }
+
+    fn take_renewal(&mut self, sent: Duration, version: Version) {
+        let Role::Leading(term) = &mut self.state.role else {
+            // The term ended while this was under way: what the Lease says now is to be read.
+            self.state.doubt = true;
+            return;
+        };
+        term.acked = sent;
+        term.version = version;
+        term.renew_at = sent + self.config.timing.renew();
+        let record = term.record(self.config);
+        self.see_own_write(record, version);
+    }
+
+    fn take_pod_read(&mut self, answer: Result<PodFate, Failure>) {
+        let Some(LeaseCall::ReadPod { lease }) = self.state.lease_call.take() else {
+            return;
+        };
+        match answer {
+            Ok(PodFate::Gone) => self.claim_by_evidence(&lease),
+            Ok(PodFate::Present) => {
+                self.state.absolved = lease.record.candidate().cloned();
+                self.state.suspect = None;
+            }
+            Err(_) => {
+                self.state.contact.failing = true;
+                self.slow_down();
+            }
+        }
+    }
+
+    /// The API server answered about the Lease. A span without answers does not count towards the
+    /// holder's expiry: the holder had none either.
+    fn hear(&mut self) {
+        let contact = &mut self.state.contact;
+        let outage = self.now.saturating_sub(contact.last);
+        let failed = std::mem::replace(&mut contact.failing, false);
+        contact.last = self.now;
+        if !failed || self.config.breaks(Defect::OutageCountedAsExpiry) {
+            return;
+        }
+        match &mut self.state.sight {
+            Sight::Seen { since: t, .. } | Sight::Absent { until: Some(t), .. } => *t += outage,
+            Sight::Never | Sight::Absent { until: None, .. } => {}
+        }
+        if let Sight::Seen { since, .. } = &mut self.state.sight {
+            *since = (*since).min(self.now);
+        }
+    }
+
+    /// Another record stands: observation starts.
+    fn see(&mut self, lease: Lease) {
+        if let Some(Holder::Foreign(name)) = &lease.record.holder
+            && self.state.reported_foreign.as_ref() != Some(name)
+        {
+            self.state.reported_foreign = Some(name.clone());
+            self.report(Notice::ForeignHolder(name.clone()));
+        }
+        let since = match &self.state.sight {
+            Sight::Seen { since, .. } if self.config.breaks(Defect::NoObservedClock) => *since,
+            _ => self.now,
+        };
+        self.state.sight = Sight::Seen { lease, since };
+        self.suspect_the_holder();
+    }
+
+    fn see_own_write(&mut self, record: crate::LeaseRecord, version: Version) {
+        self.hear();
+        self.state.pace.failures = 0;
+        self.state.doubt = false;
+        self.state.sight = Sight::Seen {
+            lease: Lease { record, version },
+            since: self.now,
+        };
+        self.suspect_the_holder();
+    }
+
+    /// A quorum says that there is no Lease: the last holder may make it again at once, the others
+    /// wait out what they had observed. Who has observed nothing asks the Services first.
+    fn see_absence(&mut self) {
+        self.state.sight = match &self.state.sight {
+            Sight::Absent { .. } => return,
+            Sight::Never => Sight::Absent {
+                until: None,
+                term: 0,
+            },
+            Sight::Seen { lease, since } => {
+                let mine = lease.record.is_held_by(&self.config.identity);
+                let free = mine || lease.record.holder.is_none();
+                let until = if free {
+                    self.now
+                } else {
+                    *since + lease.record.duration
+                };
+                Sight::Absent {
+                    until: Some(until),
+                    term: lease.record.term,
+                }
+            }
+        };
+        self.suspect_the_holder();
+    }
+
+    /// The peers' watch does not show the holder's pod, or shows that it will never run again: that
+    /// is reason enough to ask.
+    fn suspect_the_holder(&mut self) {
+        let holder = match &self.state.sight {
+            Sight::Seen { lease, .. } => lease.record.candidate(),
+            Sight::Never | Sight::Absent { .. } => None,
+        };
+        let runs = |peer: &Peer| Some(&peer.identity) == holder && !peer.finished;
+        let known = self.state.peers.is_empty() || self.state.peers.iter().any(runs);
+        let suspect = holder.filter(|id| {
+            !known && **id != self.config.identity && Some(*id) != self.state.absolved.as_ref()
+        });
+        let earlier = self.state.suspect.take();
+        self.state.suspect = suspect.map(|id| match earlier {
+            Some(earlier) if earlier.identity == *id => earlier,
+            _ => Suspect {
+                identity: id.clone(),
+                since: self.now,
+            },
+        });
+    }
+
+    /// A request failed: wait, a little longer each time.
+    pub(crate) fn slow_down(&mut self) {
+        let leads = matches!(self.state.role, Role::Leading(_));
+        let pace = &mut self.state.pace;
+        let factor = if leads { 1 } else { 1 << pace.failures.min(4) };
+        pace.failures = pace.failures.saturating_add(1);
+        pace.not_before = self.now + (Timing::RETRY * factor).min(self.config.timing.poll());
+    }
+
+    pub(crate) fn report(&mut self, notice: Notice) {
+        self.actions.push(Action::Report(notice));
+    }
+
+    /// At the deadline the local answer turns false first; what the network allows comes later.
+    fn expire(&mut self) {
+        let valid_until = self.state.valid_until(self.config);
+        let keeps = self.config.breaks(Defect::NoDeadline);
+        if valid_until.is_some_and(|end| self.now >= end) && !keeps {
+            self.lose(Why::Deadline);
+        }
+    }
+
+    fn give_up(&mut self) {
+        let Some(why) = self.state.reason_to_give_up(self.config) else {
+            return;
+        };
+        let patience = self.now + self.config.timing.lease();
+        let Role::Leading(
+            term @ Term {
+                giving_up: None, ..
+            },
+        ) = &mut self.state.role
+        else {
+            return;
+        };
+        term.giving_up = Some(why);
+        if why == Why::Unready {
+            self.state.pace.yield_until = patience;
+        }
+        self.report(Notice::Lost(why));
+    }
+
+    fn lose(&mut self, why: Why) {
+        if let Role::Leading(term) = std::mem::replace(&mut self.state.role, Role::Standby)
+            && term.giving_up.is_none()
+        {
+            self.report(Notice::Lost(why));
+        }
+    }
+
+    fn take_service_seen(&mut self, service: usize, view: ServiceView) {
+        self.state.services.resize(self.config.services, None);
+        let Some(known) = self.state.services.get_mut(service) else {
+            return;
+        };
+        let old_news = match (&known, &view) {
+            (Some(ServiceView::Present(known)), ServiceView::Present(seen)) => {
+                seen.version <= known.version
+            }
+            _ => false,
+        };
+        if old_news {
+            return;
+        }
+        let epoch = view.present().map(|s| s.epoch);
+        *known = Some(view);
+        if let Role::Leading(term) = &mut self.state.role
+            && matches!(term.progress, Progress::Fenced { .. })
+            && epoch.is_some_and(|stored| stored <= term.epoch)
+        {
+            term.progress = Progress::Due {
+                at: self.now,
+                repair: true,
+            };
+        }
+    }
+
+    fn take_services_read(&mut self, answer: Result<Vec<ServiceView>, Failure>) {
+        match self.state.service_call.take() {
+            Some(ServiceCall::Look) => self.take_look(answer),
+            Some(ServiceCall::Read { epoch }) => self.take_switch_read(epoch, answer),
+            Some(ServiceCall::Write { .. }) | None => {}
+        }
+    }
+}
+
+impl Sight {
+    fn is_older_than(&self, version: Version) -> bool {
+        match self {
+            Self::Seen { lease, .. } => lease.version < version,
+            Self::Never | Self::Absent { .. } => true,
+        }
+    }
+}

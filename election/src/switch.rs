@@ -1,0 +1,301 @@
+//! The Service lane: what to do next about the Services, and when.
+//!
+//! Safety stands here and not on the Lease: a switch carries the revision that was read and an
+//! epoch that is never below the stored one.
+
+use std::time::Duration;
+
+use crate::protocol::{Action, Failure, Notice};
+use crate::state::{Config, Defect, Progress, Queue, Role, ServiceCall, Sight, State, Term};
+use crate::step::Turn;
+use crate::{Epoch, Service, ServiceView, Timing, Version};
+
+/// What the Service lane would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Ask whether somebody leads.
+    Look,
+    /// Read all Services, then write them.
+    Switch,
+}
+
+impl State {
+    /// The next intention of the Service lane and its time, if the lane is free.
+    pub(crate) fn service_intent(&self, config: &Config) -> Option<(Duration, Intent)> {
+        if self.service_call.is_some() {
+            return None;
+        }
+        match (&self.role, &self.sight) {
+            (
+                Role::Leading(Term {
+                    confirm: false,
+                    giving_up: None,
+                    progress,
+                    ..
+                }),
+                _,
+            ) => match progress {
+                Progress::Due { at, .. } => Some((*at, Intent::Switch)),
+                Progress::Done | Progress::Fenced { .. } | Progress::Renewing => None,
+            },
+            (Role::Standby, Sight::Absent { until: None, .. })
+                if self.pod.candidate && self.reason_to_give_up(config).is_none() =>
+            {
+                Some((self.pace.not_before, Intent::Look))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Turn<'_> {
+    pub(crate) fn run_service_lane(&mut self) {
+        let Some((at, intent)) = self.state.service_intent(self.config) else {
+            return;
+        };
+        if at > self.now {
+            return;
+        }
+        let call = match (intent, self.state.leading()) {
+            (Intent::Look, _) => ServiceCall::Look,
+            (Intent::Switch, Some(term)) => ServiceCall::Read { epoch: term.epoch },
+            (Intent::Switch, None) => return,
+        };
+        self.state.service_call = Some(call);
+        self.actions.push(Action::ReadServices);
+    }
+
+    /// There is no Lease and this pod has seen none: when a Service says that somebody else leads,
+    /// its leader may be about to make the Lease again, so it gets a whole lease.
+    pub(crate) fn take_look(&mut self, answer: Result<Vec<ServiceView>, Failure>) {
+        let Ok(views) = answer else {
+            self.slow_down();
+            return;
+        };
+        let me = self.config.identity.pod.as_str();
+        let led = views
+            .iter()
+            .filter_map(ServiceView::present)
+            .any(|service| {
+                service.epoch > Epoch::NONE
+                    && service.leader.as_deref().is_some_and(|pod| pod != me)
+            });
+        let wait = if led {
+            self.config.timing.lease()
+        } else {
+            Duration::ZERO
+        };
+        if let Sight::Absent {
+            until: until @ None,
+            ..
+        } = &mut self.state.sight
+        {
+            *until = Some(self.now + wait);
+            self.run_lease_lane();
+        }
+    }
+
+    pub(crate) fn take_switch_read(
+        &mut self,
+        epoch: Epoch,
+        answer: Result<Vec<ServiceView>, Failure>,
+    ) {
+        if !self.may_switch(epoch) {
+            return;
+        }
+        let Ok(views) = answer else {
+            self.try_again(answer.err());
+            return;
+        };
+        self.report_what_cannot_be_switched(&views);
+        if let Some((service, stored)) = self.fence(&views, epoch) {
+            self.report(Notice::Fenced {
+                service,
+                stored,
+                ours: epoch,
+            });
+            let until = self.now + self.config.timing.lease();
+            if let Role::Leading(term) = &mut self.state.role {
+                term.switched = false;
+                term.progress = Progress::Fenced { until };
+            }
+            return;
+        }
+        let queue = self.unwritten(&views, epoch);
+        self.remember(views);
+        self.write_next(epoch, queue);
+    }
+
+    pub(crate) fn take_service_written(&mut self, answer: Result<Version, Failure>) {
+        let Some(ServiceCall::Write { epoch, mut queue }) = self.state.service_call.take() else {
+            return;
+        };
+        if queue.is_empty() || !self.may_switch(epoch) {
+            return;
+        }
+        let (service, before) = queue.remove(0);
+        match answer {
+            Ok(version) => {
+                self.report_switch(service, &before, epoch);
+                let me = self.config.identity.pod.as_str().to_owned();
+                let written = Service {
+                    version,
+                    selected: Some(me.clone()),
+                    leader: Some(me),
+                    epoch,
+                };
+                self.take_written(service, written);
+                self.write_next(epoch, queue);
+            }
+            Err(failure) => self.try_again(Some(failure)),
+        }
+    }
+
+    /// An answer for a term that has ended, or is about to, is not acted upon.
+    fn may_switch(&self, epoch: Epoch) -> bool {
+        self.state.leading().is_some_and(|term| {
+            let valid = self.now < term.valid_until(self.config);
+            let valid = valid || self.config.breaks(Defect::NoDeadline);
+            term.epoch == epoch && term.giving_up.is_none() && valid
+        })
+    }
+
+    /// The first Service that stores a higher epoch than ours, if there is one: then a later term
+    /// has begun (or somebody forged one), and none is written.
+    fn fence(&self, views: &[ServiceView], epoch: Epoch) -> Option<(usize, Epoch)> {
+        let stored = views
+            .iter()
+            .map(|view| view.present().map_or(Epoch::NONE, |s| s.epoch));
+        let higher = stored.enumerate().find(|(_, stored)| *stored > epoch);
+        higher.filter(|_| !self.config.breaks(Defect::NoEpochCheck))
+    }
+
+    /// What this term has not written yet, in name order. A new term writes also the Service that
+    /// names this pod already, or the precondition of a paused old leader would still hold.
+    fn unwritten(&self, views: &[ServiceView], epoch: Epoch) -> Queue {
+        let me = self.config.identity.pod.as_str();
+        let spares = self.config.breaks(Defect::NoWriteInNewTerm);
+        let present = views
+            .iter()
+            .enumerate()
+            .filter_map(|(i, v)| Some((i, v.present()?)));
+        present
+            .filter(|(_, s)| !s.says(me, epoch))
+            .filter(|(_, s)| !spares || s.selected.as_deref() != Some(me))
+            .map(|(i, s)| (i, s.clone()))
+            .collect()
+    }
+
+    fn write_next(&mut self, epoch: Epoch, queue: Queue) {
+        let Some((service, read)) = queue.first() else {
+            if let Role::Leading(term) = &mut self.state.role {
+                term.progress = Progress::Done;
+                term.switched = true;
+            }
+            return;
+        };
+        let seen = self.precondition(read.version);
+        self.actions.push(Action::WriteService {
+            service: *service,
+            seen,
+            epoch,
+        });
+        self.state.service_call = Some(ServiceCall::Write { epoch, queue });
+    }
+
+    /// Revision 0 matches any object, here as in the real API server.
+    fn precondition(&self, read: Version) -> Version {
+        if self.config.breaks(Defect::NoCompareAndSwap) {
+            Version::new(0)
+        } else {
+            read
+        }
+    }
+
+    /// On a conflict, start over from the Lease; on anything else, from the Services.
+    fn try_again(&mut self, failure: Option<Failure>) {
+        let refused = failure == Some(Failure::Refused);
+        let pause = if refused {
+            self.config.timing.poll()
+        } else {
+            Timing::RETRY
+        };
+        let conflict = failure == Some(Failure::Conflict);
+        let pause = if conflict { Duration::ZERO } else { pause };
+        if let Role::Leading(term) = &mut self.state.role
+            && let Progress::Due { at, .. } = &mut term.progress
+        {
+            *at = self.now + pause;
+            term.confirm |= conflict;
+        }
+        if refused {
+            self.report(Notice::Refused);
+        }
+    }
+
+    fn report_what_cannot_be_switched(&mut self, views: &[ServiceView]) {
+        for (service, view) in views.iter().enumerate() {
+            if self.state.services.get(service).and_then(Option::as_ref) == Some(view) {
+                continue;
+            }
+            match view {
+                ServiceView::Missing => self.report(Notice::Missing { service }),
+                ServiceView::WithoutSelector => self.report(Notice::WithoutSelector { service }),
+                ServiceView::Present(_) => {}
+            }
+        }
+    }
+
+    fn report_switch(&mut self, service: usize, before: &Service, epoch: Epoch) {
+        let me = Some(self.config.identity.pod.as_str());
+        let from = before.selected.clone();
+        let untouched = before.selected.as_deref() == me && before.leader.as_deref() == me;
+        let repairs = matches!(
+            self.state.leading(),
+            Some(Term {
+                progress: Progress::Due { repair: true, .. },
+                ..
+            })
+        );
+        match () {
+            () if repairs && !untouched => self.report(Notice::Restored {
+                service,
+                from,
+                epoch,
+            }),
+            () if from.as_deref() != me => self.report(Notice::Switched {
+                service,
+                from,
+                epoch,
+            }),
+            () => {}
+        }
+    }
+
+    fn remember(&mut self, views: Vec<ServiceView>) {
+        self.state.services.resize(self.config.services, None);
+        for (known, read) in self.state.services.iter_mut().zip(views) {
+            let newer = known
+                .as_ref()
+                .and_then(ServiceView::present)
+                .map(|s| s.version)
+                > read.present().map(|s| s.version);
+            if !newer || read.present().is_none() {
+                *known = Some(read);
+            }
+        }
+    }
+
+    fn take_written(&mut self, service: usize, written: Service) {
+        let Some(known) = self.state.services.get_mut(service) else {
+            return;
+        };
+        let seen = known
+            .as_ref()
+            .and_then(ServiceView::present)
+            .map(|s| s.version);
+        if seen < Some(written.version) {
+            *known = Some(ServiceView::Present(written));
+        }
+    }
+}
