@@ -2,4 +2,13 @@
 //!
 //! Pure. Must not know: the network, clocks, a Kubernetes client, who leads.
 
+pub mod annotations;
+pub mod claim;
+pub mod epoch;
+pub mod facts;
+pub mod inject;
 pub mod names;
+pub mod rbac;
+pub mod unpin;
+pub mod values;
+pub mod workload;

@@ -99,6 +99,9 @@ pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The sidecar's port, as the Go original has it.
 pub const PORT: u16 = 28086;
 
+/// The name of the sidecar's port in its container.
+pub const PORT_NAME: &str = "election";
+
 /// Reasons of Kubernetes Events.
 pub mod reason {
     /// A pod began to lead.
@@ -126,4 +129,10 @@ pub mod reason {
 /// The Lease's, the service account's, the Role's and the binding's default name for a Service.
 pub fn default_name(service: &str) -> String {
     format!("{PRODUCT}-{service}")
+}
+
+/// The name of the binding to the chart's ClusterRole. A point is in no Service's name, so no
+/// other Service's objects can have it.
+pub fn sidecar_binding_name(service: &str) -> String {
+    format!("{PRODUCT}-{service}.sidecar")
 }

@@ -1,0 +1,128 @@
+//! Which workload claims which Services.
+//!
+//! Must not know: where the objects come from, what follows from a claim.
+
+use serde_json::Value;
+
+use crate::{
+    annotations::{self, Services},
+    names::{self, annotation},
+    values::LeaseName,
+    workload::Kind,
+};
+
+/// What is known of a workload by its metadata alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The workload's kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The Services that it claims.
+    pub services: Services,
+    /// The Lease of its election.
+    pub lease: LeaseName,
+}
+
+impl Claim {
+    /// The claim of a workload. None: it claims nothing, or is being deleted.
+    pub fn of(kind: Kind, metadata: &Value) -> Option<Self> {
+        let text = |key| Some(metadata.get(key)?.as_str()?.to_owned());
+        if metadata
+            .get("deletionTimestamp")
+            .is_some_and(|time| !time.is_null())
+        {
+            return None;
+        }
+        let services = annotations::services(Some(metadata))?;
+        let written = metadata
+            .get("annotations")
+            .and_then(|annotations| annotations.get(annotation::LEASE)?.as_str());
+        let default = names::default_name(services.first().as_str());
+        let lease = written.and_then(|lease| LeaseName::parse(lease).ok());
+        Some(Self {
+            kind,
+            namespace: text("namespace")?,
+            name: text("name")?,
+            uid: text("uid")?,
+            lease: match lease {
+                Some(lease) => lease,
+                None => LeaseName::parse(&default).ok()?,
+            },
+            services,
+        })
+    }
+
+    /// The Service after which Lease, account and RBAC are named.
+    pub fn election(&self) -> &str {
+        self.services.first().as_str()
+    }
+
+    /// Whether it claims this Service of its namespace.
+    pub fn covers(&self, service: &str) -> bool {
+        self.services.iter().any(|name| name.as_str() == service)
+    }
+
+    /// The workload as an entry of `metadata.ownerReferences`.
+    pub fn owner_reference(&self) -> Value {
+        serde_json::json!({
+            "apiVersion": Kind::API_VERSION,
+            "kind": self.kind.as_str(),
+            "name": self.name,
+            "uid": self.uid,
+        })
+    }
+}
+
+/// The workloads, as the annotation on a claimed Service names them.
+pub fn claimed_value<'a>(claims: impl Iterator<Item = &'a Claim>) -> String {
+    let mut names: Vec<_> = claims
+        .map(|claim| format!("{}/{}", claim.kind.as_str(), claim.name))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata() -> Value {
+        json!({
+            "name": "web", "namespace": "shop", "uid": "u1",
+            "annotations": { annotation::SERVICE: "web,web-internal" },
+        })
+    }
+
+    #[test]
+    fn an_annotated_workload_claims_its_services() {
+        let claim = Claim::of(Kind::Deployment, &metadata()).unwrap();
+        assert!(claim.covers("web") && claim.covers("web-internal") && !claim.covers("other"));
+        assert_eq!(claim.lease.as_str(), "service-leader-election-web");
+        assert_eq!(
+            claimed_value([&claim, &claim].into_iter()),
+            "Deployment/web"
+        );
+    }
+
+    #[test]
+    fn a_workload_that_is_going_claims_nothing() {
+        let mut metadata = metadata();
+        metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(Claim::of(Kind::Deployment, &metadata), None);
+    }
+
+    #[test]
+    fn a_bad_number_gives_no_service_up() {
+        let mut metadata = metadata();
+        metadata["annotations"][annotation::LEASE_DURATION] = json!("1");
+        assert!(Claim::of(Kind::Deployment, &metadata).is_some());
+    }
+}

@@ -1,0 +1,65 @@
+//! What is known of the Services that an election is to switch.
+//!
+//! Must not know: how it was found out.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{names, values::ServiceName};
+
+/// What is known of one Service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ServiceFact {
+    /// Nothing: no warning is given on a guess.
+    #[default]
+    Unknown,
+    /// There is none of that name.
+    Missing,
+    /// It has no selector.
+    WithoutSelector,
+    /// It is an alias for a DNS name.
+    ExternalName,
+    /// It selects pods by these labels; ours is left out.
+    Selects(BTreeMap<String, String>),
+}
+
+impl ServiceFact {
+    /// Reads a Service.
+    pub fn of(service: &Value) -> Self {
+        if service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName") {
+            return Self::ExternalName;
+        }
+        let selector: BTreeMap<_, _> = service
+            .pointer("/spec/selector")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| *key != names::LABEL)
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect();
+        if selector.is_empty() {
+            Self::WithoutSelector
+        } else {
+            Self::Selects(selector)
+        }
+    }
+}
+
+/// What is known of several Services of one namespace, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts(BTreeMap<String, ServiceFact>);
+
+impl Facts {
+    /// Notes what is known of a Service.
+    pub fn note(&mut self, service: &ServiceName, fact: ServiceFact) {
+        self.0.insert(service.as_str().to_owned(), fact);
+    }
+
+    /// What is known of a Service.
+    pub fn of(&self, service: &ServiceName) -> &ServiceFact {
+        self.0
+            .get(service.as_str())
+            .unwrap_or(&ServiceFact::Unknown)
+    }
+}

@@ -1,0 +1,249 @@
+//! The one injector: object and settings in; patch, warnings and reason out. The webhook, the
+//! offline command and the tests call it.
+//!
+//! Must not know: where the object comes from, what the cluster does with the patch.
+
+mod record;
+mod sidecar;
+mod template;
+mod warnings;
+
+use std::fmt;
+
+use json_patch::Patch;
+use serde_json::Value;
+
+use self::{record::Record, template::Injection};
+use crate::{
+    annotations::{self, Spec, Wish},
+    facts::Facts,
+    workload::{self, Kind},
+};
+
+/// What holds for every injection of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The sidecar's image.
+    pub image: String,
+    /// When the image is pulled.
+    pub pull_policy: PullPolicy,
+    /// Whether the cluster runs init containers with `restartPolicy: Always` (1.29 and newer).
+    pub native: bool,
+    /// The sidecar's user; None leaves it to the image, or to the cluster (OpenShift).
+    pub run_as_user: Option<u32>,
+}
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// At each start.
+    Always,
+    /// Where it is absent.
+    #[default]
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+impl PullPolicy {
+    /// The policy, as the API has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl std::str::FromStr for PullPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Always, Self::IfNotPresent, Self::Never]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+            .ok_or_else(|| "write Always, IfNotPresent or Never".to_owned())
+    }
+}
+
+/// What is to be judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object as it shall become.
+    pub object: &'a Value,
+    /// On an update, the object as it is.
+    pub old: Option<&'a Value>,
+    /// What is known of the Services that the object names.
+    pub facts: &'a Facts,
+}
+
+/// What to do with an object that is let in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What to change; empty for nothing.
+    pub patch: Patch,
+    /// For the user; each is one line of fewer than 256 characters.
+    pub warnings: Vec<String>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why an object is changed, or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The annotation names a Service.
+    Injected,
+    /// Neither the template nor our annotations changed: the sidecar stays, byte for byte.
+    Kept,
+    /// The annotation is gone, and so is what it had brought.
+    TakenOut,
+    /// No annotation names a Service.
+    NotAnnotated,
+    /// `inject: "false"`.
+    KeptOut,
+    /// The template has a sidecar that was written by hand.
+    ByHand,
+}
+
+impl Reason {
+    /// A word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Kept => "kept",
+            Self::TakenOut => "taken-out",
+            Self::NotAnnotated => "not-annotated",
+            Self::KeptOut => "kept-out",
+            Self::ByHand => "by-hand",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An object that cannot be obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Denied {
+    /// What is wrong and what to write.
+    pub message: String,
+}
+
+impl Denied {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+/// Judges one object.
+pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, Denied> {
+    let metadata = request.object.get("metadata");
+    let wish = annotations::parse(metadata).map_err(|errors| {
+        let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Denied::new(messages.join("; "))
+    })?;
+    match wish {
+        Wish::Elect(spec) => elect(request, settings, &spec),
+        Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
+        Wish::Nothing => Ok(take_out(request, Reason::NotAnnotated)),
+    }
+}
+
+fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
+    let Some(template) = workload::template(request.object) else {
+        // The API server has a word for it.
+        return Ok(unchanged(Reason::Injected));
+    };
+    let record = Record::on(template);
+    let plain = record
+        .as_ref()
+        .map_or_else(|| template.clone(), |r| r.take_out(template));
+    let mut warnings = warnings::of(request, spec, &plain);
+    if let Some(old) = carried_over(request, &plain) {
+        return Ok(changed(
+            request,
+            template,
+            old,
+            warnings.list(),
+            Reason::Kept,
+        ));
+    }
+    if template::has_sidecar(&plain) {
+        warnings.by_hand();
+        return Ok(changed(
+            request,
+            template,
+            &plain,
+            warnings.list(),
+            Reason::ByHand,
+        ));
+    }
+    let injection = Injection {
+        spec,
+        settings,
+        object: request.object,
+    };
+    let injected = injection.apply(plain)?;
+    Ok(changed(
+        request,
+        template,
+        &injected,
+        warnings.list(),
+        Reason::Injected,
+    ))
+}
+
+/// The old template, where the user's part of it and our annotations are what they were.
+fn carried_over<'a>(request: &Request<'a>, plain: &Value) -> Option<&'a Value> {
+    let old = request.old?;
+    let template = workload::template(old)?;
+    let record = Record::on(template)?;
+    let same_template = record.take_out(template) == *plain;
+    let same_annotations =
+        annotations::ours(old.get("metadata")) == annotations::ours(request.object.get("metadata"));
+    (same_template && same_annotations && template::has_sidecar(template)).then_some(template)
+}
+
+fn take_out(request: &Request<'_>, reason: Reason) -> Decision {
+    let found = workload::template(request.object)
+        .and_then(|template| Some((template, Record::on(template)?)));
+    match found {
+        Some((template, record)) => {
+            let plain = record.take_out(template);
+            changed(request, template, &plain, Vec::new(), Reason::TakenOut)
+        }
+        None => unchanged(reason),
+    }
+}
+
+fn unchanged(reason: Reason) -> Decision {
+    Decision {
+        patch: Patch::default(),
+        warnings: Vec::new(),
+        reason,
+    }
+}
+
+fn changed(
+    request: &Request<'_>,
+    template: &Value,
+    wanted: &Value,
+    warnings: Vec<String>,
+    reason: Reason,
+) -> Decision {
+    debug_assert_eq!(workload::template(request.object), Some(template));
+    Decision {
+        patch: template::patch(template, wanted),
+        warnings,
+        reason,
+    }
+}

@@ -1,0 +1,168 @@
+//! The note on a template that says what was put in, so that exactly that can be taken out.
+//!
+//! Must not know: why something was put in.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::names::{self, annotation};
+
+/// Which container a bare `kubectl logs` or `exec` means.
+pub(super) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// What was put into a template, and what was taken out of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Record {
+    /// Maps and lists that were not there before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) created: Vec<Created>,
+    /// The value of the annotation that names the default container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_container: Option<String>,
+    /// The service account's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_account_name: Option<String>,
+    /// `automountServiceAccountToken: false`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) automount: bool,
+    /// The value of our label, which was taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<String>,
+}
+
+/// A map or list that injection had to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Created {
+    /// `spec.initContainers`
+    InitContainers,
+    /// `spec.volumes`
+    Volumes,
+    /// `metadata.annotations`
+    Annotations,
+    /// `metadata`
+    Metadata,
+}
+
+impl Record {
+    /// The note on `template`. Where it is lost or cannot be read, although our container and
+    /// our volume are there, it counts as one that says nothing more than these two.
+    pub(super) fn on(template: &Value) -> Option<Self> {
+        let note = template
+            .get("metadata")
+            .and_then(|metadata| metadata.get("annotations")?.get(annotation::INJECTED));
+        if let Some(note) = note {
+            let read = note
+                .as_str()
+                .and_then(|text| serde_json::from_str(text).ok());
+            return Some(read.unwrap_or_default());
+        }
+        let injected = has_named(template, "/spec/volumes", names::TOKEN_VOLUME)
+            && ["/spec/initContainers", "/spec/containers"]
+                .into_iter()
+                .any(|list| has_named(template, list, names::CONTAINER));
+        injected.then(Self::default)
+    }
+
+    /// The note as an annotation's value.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// `template` as it was before. What a user changed since then stays as the user has it.
+    pub(super) fn take_out(&self, template: &Value) -> Value {
+        let mut template = template.clone();
+        if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+            self.take_out_of_spec(spec);
+        }
+        if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+            self.take_out_of_metadata(metadata);
+        }
+        if let Some(template) = template.as_object_mut() {
+            self.drop_if_empty(template, Created::Metadata, "metadata");
+        }
+        template
+    }
+
+    fn take_out_of_spec(&self, spec: &mut Map<String, Value>) {
+        for (list, name) in [
+            ("initContainers", names::CONTAINER),
+            ("containers", names::CONTAINER),
+            ("volumes", names::TOKEN_VOLUME),
+        ] {
+            if let Some(items) = spec.get_mut(list).and_then(Value::as_array_mut) {
+                items.retain(|item| !is_named(item, name));
+            }
+        }
+        self.drop_if_empty(spec, Created::InitContainers, "initContainers");
+        self.drop_if_empty(spec, Created::Volumes, "volumes");
+        if let Some(account) = &self.service_account_name {
+            // The API server keeps the field's forerunner equal to it.
+            for key in ["serviceAccountName", "serviceAccount"] {
+                remove_if(spec, key, |value| value.as_str() == Some(account));
+            }
+        }
+        if self.automount {
+            remove_if(spec, "automountServiceAccountToken", |value| {
+                *value == Value::Bool(false)
+            });
+        }
+    }
+
+    fn take_out_of_metadata(&self, metadata: &mut Map<String, Value>) {
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
+            annotations.remove(annotation::INJECTED);
+            if let Some(name) = &self.default_container {
+                remove_if(annotations, DEFAULT_CONTAINER, |value| {
+                    value.as_str() == Some(name)
+                });
+            }
+        }
+        self.drop_if_empty(metadata, Created::Annotations, "annotations");
+        if let Some(label) = &self.label
+            && let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
+        {
+            labels
+                .entry(names::LABEL)
+                .or_insert_with(|| Value::from(label.as_str()));
+        }
+    }
+
+    fn drop_if_empty(&self, parent: &mut Map<String, Value>, created: Created, key: &str) {
+        if self.created.contains(&created) {
+            remove_if(parent, key, |value| {
+                value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty)
+            });
+        }
+    }
+}
+
+/// Whether the list at this path of a template has an item of this name.
+pub(super) fn has_named(template: &Value, list: &str, name: &str) -> bool {
+    items(template, list).any(|item| is_named(item, name))
+}
+
+/// The items of the list at this path of a template.
+pub(super) fn items<'a>(template: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    template
+        .pointer(list)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// Whether an item of a list of containers or volumes has this name.
+fn is_named(item: &Value, name: &str) -> bool {
+    item.get("name").and_then(Value::as_str) == Some(name)
+}
+
+fn remove_if(map: &mut Map<String, Value>, key: &str, condition: impl FnOnce(&Value) -> bool) {
+    if map.get(key).is_some_and(condition) {
+        map.remove(key);
+    }
+}

@@ -1,0 +1,181 @@
+//! The injected container and the volume with its token.
+//!
+//! Every field that the API server would default is written out, so that what comes back from it
+//! is what went in. Must not know: the rest of the template.
+
+use serde_json::{Map, Value, json};
+
+use super::Settings;
+use crate::{
+    annotations::{Resources, Spec},
+    names::{self, env},
+    values::Quantity,
+};
+
+/// How long a token is valid, in seconds: what the API server gives to ordinary pods, and renews.
+const TOKEN_SECONDS: u32 = 3607;
+
+/// What a sidecar asks for where nobody says otherwise. No CPU limit: a throttled renewal is a
+/// lost lease.
+const CPU_REQUEST: &str = "10m";
+const MEMORY_REQUEST: &str = "16Mi";
+const MEMORY_LIMIT: &str = "64Mi";
+
+pub(super) fn container(spec: &Spec, settings: &Settings) -> Value {
+    let port = spec.port.number();
+    let mut container = json!({
+        "name": names::CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy.as_str(),
+        "env": environment(spec),
+        "ports": [{ "name": names::PORT_NAME, "containerPort": port, "protocol": "TCP" }],
+        "resources": resources(&spec.resources),
+        "securityContext": security_context(settings),
+        // Neither waits for leadership: a standby is as healthy as a leader.
+        "startupProbe": probe(port, 1, 60),
+        "livenessProbe": probe(port, 10, 3),
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{
+            "name": names::TOKEN_VOLUME,
+            "mountPath": names::TOKEN_PATH,
+            "readOnly": true,
+        }],
+    });
+    if settings.native
+        && let Some(container) = container.as_object_mut()
+    {
+        container.insert("restartPolicy".to_owned(), Value::from("Always"));
+    }
+    container
+}
+
+/// Token, CA and namespace, as an ordinary pod gets them, for the sidecar alone.
+pub(super) fn token_volume() -> Value {
+    json!({
+        "name": names::TOKEN_VOLUME,
+        "projected": {
+            "defaultMode": 0o644,
+            "sources": [
+                { "serviceAccountToken": { "expirationSeconds": TOKEN_SECONDS, "path": "token" } },
+                { "configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{ "key": "ca.crt", "path": "ca.crt" }],
+                } },
+                { "downwardAPI": { "items": [{
+                    "path": "namespace",
+                    "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" },
+                }] } },
+            ],
+        },
+    })
+}
+
+fn environment(spec: &Spec) -> Vec<Value> {
+    let field = |name: &str, path: &str| {
+        json!({
+            "name": name,
+            "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } },
+        })
+    };
+    let value = |name: &str, value: &str| json!({ "name": name, "value": value });
+    let services: Vec<_> = spec.services.iter().map(|name| name.as_str()).collect();
+    let mut environment = vec![
+        field(env::POD_NAME, "metadata.name"),
+        field(env::POD_NAMESPACE, "metadata.namespace"),
+        field(env::POD_UID, "metadata.uid"),
+        value(env::SERVICE, &services.join(",")),
+        value(env::LEASE, spec.lease.as_str()),
+        value(env::LEASE_DURATION, &spec.timing.seconds().to_string()),
+    ];
+    if let Some(container) = &spec.container {
+        environment.push(value(env::CONTAINER, container.as_str()));
+    }
+    if spec.port.number() != names::PORT {
+        environment.push(value(env::LISTEN, &format!("[::]:{}", spec.port.number())));
+    }
+    if let Some(level) = spec.log_level {
+        environment.push(value(env::LOG_LEVEL, level.as_str()));
+    }
+    environment
+}
+
+fn probe(port: u16, period: u32, failures: u32) -> Value {
+    json!({
+        "httpGet": { "path": "/healthz", "port": port, "scheme": "HTTP" },
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "successThreshold": 1,
+        "failureThreshold": failures,
+    })
+}
+
+/// What Pod Security "restricted" asks of a container, whatever the pod says.
+fn security_context(settings: &Settings) -> Value {
+    let mut context = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    if let (Some(user), Some(context)) = (settings.run_as_user, context.as_object_mut()) {
+        context.insert("runAsUser".to_owned(), Value::from(user));
+    }
+    context
+}
+
+fn resources(resources: &Resources) -> Value {
+    let mut requests = Map::new();
+    let mut limits = Map::new();
+    let (request, limit) = agreed(
+        &resources.cpu_request,
+        &resources.cpu_limit,
+        CPU_REQUEST,
+        None,
+    );
+    requests.insert("cpu".to_owned(), Value::from(request));
+    limits.extend(limit.map(|limit| ("cpu".to_owned(), Value::from(limit))));
+    let (request, limit) = agreed(
+        &resources.memory_request,
+        &resources.memory_limit,
+        MEMORY_REQUEST,
+        Some(MEMORY_LIMIT),
+    );
+    requests.insert("memory".to_owned(), Value::from(request));
+    limits.extend(limit.map(|limit| ("memory".to_owned(), Value::from(limit))));
+    json!({ "requests": requests, "limits": limits })
+}
+
+/// Request and limit. A default gives way to what the user wrote of the other.
+fn agreed(
+    request: &Option<Quantity>,
+    limit: &Option<Quantity>,
+    default_request: &str,
+    default_limit: Option<&str>,
+) -> (String, Option<String>) {
+    let exceeds = |a: &str, b: &str| matches!((Quantity::parse(a), Quantity::parse(b)), (Ok(a), Ok(b)) if a > b);
+    let request = request.as_ref().map(Quantity::as_str);
+    match (request, limit.as_ref().map(Quantity::as_str)) {
+        (Some(request), Some(limit)) => (request.to_owned(), Some(limit.to_owned())),
+        (None, Some(limit)) => {
+            let request = if exceeds(default_request, limit) {
+                limit
+            } else {
+                default_request
+            };
+            (request.to_owned(), Some(limit.to_owned()))
+        }
+        (request, None) => {
+            let request = request.unwrap_or(default_request);
+            let limit = default_limit.map(|limit| {
+                if exceeds(request, limit) {
+                    request
+                } else {
+                    limit
+                }
+            });
+            (request.to_owned(), limit.map(str::to_owned))
+        }
+    }
+}

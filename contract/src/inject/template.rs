@@ -1,0 +1,250 @@
+//! Puts the sidecar into a pod template that has none.
+//!
+//! Must not know: earlier versions of the template.
+
+use json_patch::{
+    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
+    jsonptr::{Pointer, PointerBuf},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Denied, Settings,
+    record::{Created, DEFAULT_CONTAINER, Record, has_named, items},
+    sidecar,
+};
+use crate::{
+    annotations::{Spec, quoted},
+    names::{self, annotation},
+    workload,
+};
+
+/// One injection.
+pub(super) struct Injection<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) settings: &'a Settings,
+    pub(super) object: &'a Value,
+}
+
+impl Injection<'_> {
+    /// The template with the sidecar. One that the API server will refuse comes back as it is.
+    pub(super) fn apply(&self, plain: Value) -> Result<Value, Denied> {
+        self.check(&plain)?;
+        let mut template = plain;
+        let mut record = Record::default();
+        let default_container = first_container(&template);
+        let account = workload::account(&template).map(str::to_owned);
+        let Some(map) = template.as_object_mut() else {
+            return Ok(template);
+        };
+        let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) else {
+            return Ok(template);
+        };
+        self.containers(spec, &mut record);
+        self.account(spec, account.as_deref(), &mut record);
+        metadata(map, default_container, &mut record);
+        Ok(template)
+    }
+
+    fn containers(&self, spec: &mut Map<String, Value>, record: &mut Record) {
+        let container = sidecar::container(self.spec, self.settings);
+        if self.settings.native {
+            push(
+                spec,
+                "initContainers",
+                container,
+                Created::InitContainers,
+                record,
+            );
+        } else if let Some(list) = spec.get_mut("containers").and_then(Value::as_array_mut) {
+            list.push(container);
+        }
+        push(
+            spec,
+            "volumes",
+            sidecar::token_volume(),
+            Created::Volumes,
+            record,
+        );
+    }
+
+    /// A written account is the user's. Where none is written, the application would otherwise
+    /// hold a token that may do what the sidecar may.
+    fn account(&self, spec: &mut Map<String, Value>, written: Option<&str>, record: &mut Record) {
+        if written.is_some() {
+            return;
+        }
+        let named = self
+            .spec
+            .account
+            .as_ref()
+            .map(|account| account.as_str().to_owned());
+        if named.is_none()
+            && spec
+                .get("automountServiceAccountToken")
+                .is_none_or(Value::is_null)
+        {
+            spec.insert(
+                "automountServiceAccountToken".to_owned(),
+                Value::Bool(false),
+            );
+            record.automount = true;
+        }
+        let name =
+            named.unwrap_or_else(|| names::default_name(self.spec.services.first().as_str()));
+        spec.insert("serviceAccountName".to_owned(), Value::from(name.as_str()));
+        record.service_account_name = Some(name);
+    }
+
+    fn check(&self, template: &Value) -> Result<(), Denied> {
+        if self
+            .object
+            .pointer("/spec/selector/matchLabels")
+            .and_then(|l| l.get(names::LABEL))
+            .is_some()
+        {
+            return Err(Denied::new(format!(
+                "spec.selector.matchLabels has the label {}, which every pod bears with a value \
+                 of its own: take it out of the selector and of the template",
+                names::LABEL
+            )));
+        }
+        if has_named(template, "/spec/volumes", names::TOKEN_VOLUME) {
+            return Err(Denied::new(format!(
+                "the template has a volume {}, which is the sidecar's: give it another name",
+                names::TOKEN_VOLUME
+            )));
+        }
+        if let Some(container) = &self.spec.container
+            && !has_named(template, "/spec/containers", container.as_str())
+        {
+            return Err(Denied::new(format!(
+                "annotation {} is {}, but the template's containers are {}: write one of them",
+                annotation::CONTAINER,
+                quoted(container.as_str()),
+                container_names(template),
+            )));
+        }
+        match (&self.spec.account, workload::account(template)) {
+            (Some(named), Some(written)) if named.as_str() != written => Err(Denied::new(format!(
+                "annotation {} is {}, but the template's serviceAccountName is {}: write one of \
+                 the two, or the same twice",
+                annotation::SERVICE_ACCOUNT,
+                quoted(named.as_str()),
+                quoted(written),
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the template has a container of our name.
+pub(super) fn has_sidecar(template: &Value) -> bool {
+    ["/spec/initContainers", "/spec/containers"]
+        .into_iter()
+        .any(|list| has_named(template, list, names::CONTAINER))
+}
+
+/// The patch of an object that makes `wanted` of its template.
+pub(super) fn patch(template: &Value, wanted: &Value) -> Patch {
+    let base = PointerBuf::from_tokens(["spec", "template"]);
+    let operations = json_patch::diff(template, wanted)
+        .0
+        .into_iter()
+        .map(|operation| {
+            let under = |path: &Pointer| {
+                let mut whole = base.clone();
+                whole.append(path);
+                whole
+            };
+            match operation {
+                PatchOperation::Add(add) => PatchOperation::Add(AddOperation {
+                    path: under(&add.path),
+                    value: add.value,
+                }),
+                PatchOperation::Remove(remove) => PatchOperation::Remove(RemoveOperation {
+                    path: under(&remove.path),
+                }),
+                PatchOperation::Replace(replace) => PatchOperation::Replace(ReplaceOperation {
+                    path: under(&replace.path),
+                    value: replace.value,
+                }),
+                // `diff` yields the three above.
+                other => other,
+            }
+        });
+    Patch(operations.collect())
+}
+
+fn metadata(
+    template: &mut Map<String, Value>,
+    default_container: Option<String>,
+    record: &mut Record,
+) {
+    let Some(metadata) = child(template, "metadata", Created::Metadata, record) else {
+        return;
+    };
+    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
+        && let Some(Value::String(label)) = labels.remove(names::LABEL)
+    {
+        record.label = Some(label);
+    }
+    let Some(annotations) = child(metadata, "annotations", Created::Annotations, record) else {
+        return;
+    };
+    if let Some(name) = default_container
+        && !annotations.contains_key(DEFAULT_CONTAINER)
+    {
+        annotations.insert(DEFAULT_CONTAINER.to_owned(), Value::from(name.as_str()));
+        record.default_container = Some(name);
+    }
+    annotations.insert(annotation::INJECTED.to_owned(), Value::from(record.text()));
+}
+
+/// The map at `key`, made where it is absent.
+fn child<'a>(
+    parent: &'a mut Map<String, Value>,
+    key: &str,
+    created: Created,
+    record: &mut Record,
+) -> Option<&'a mut Map<String, Value>> {
+    if !parent.contains_key(key) {
+        parent.insert(key.to_owned(), json!({}));
+        record.created.push(created);
+    }
+    parent.get_mut(key)?.as_object_mut()
+}
+
+/// Appends to the list at `key`, which is made where it is absent.
+fn push(
+    spec: &mut Map<String, Value>,
+    key: &str,
+    item: Value,
+    created: Created,
+    record: &mut Record,
+) {
+    if !spec.contains_key(key) {
+        spec.insert(key.to_owned(), json!([]));
+        record.created.push(created);
+    }
+    if let Some(list) = spec.get_mut(key).and_then(Value::as_array_mut) {
+        list.push(item);
+    }
+}
+
+fn first_container(template: &Value) -> Option<String> {
+    Some(
+        template
+            .pointer("/spec/containers/0/name")?
+            .as_str()?
+            .to_owned(),
+    )
+}
+
+fn container_names(template: &Value) -> String {
+    let names: Vec<_> = items(template, "/spec/containers")
+        .filter_map(|container| container.get("name")?.as_str())
+        .map(quoted)
+        .collect();
+    names.join(", ")
+}

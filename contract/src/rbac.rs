@@ -1,0 +1,214 @@
+//! What the sidecars of an election may do: the objects that ought to be, for server-side apply.
+//!
+//! Must not know: what exists already.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{claim::Claim, names, workload};
+
+/// The label that tells our objects from those that users made.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// One workload of an election, with the account that its pods run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The workload.
+    pub claim: Claim,
+    /// The service account's name.
+    pub account: String,
+}
+
+impl Member {
+    /// Reads the account off the whole object. A template that has none yet will get ours.
+    pub fn of(claim: Claim, object: &Value) -> Self {
+        let account = workload::template(object)
+            .and_then(workload::account)
+            .map_or_else(|| names::default_name(claim.election()), str::to_owned);
+        Self { claim, account }
+    }
+}
+
+/// All workloads of a namespace that name the same Service first. They share one election.
+#[derive(Debug, Clone, Copy)]
+pub struct Election<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The Service that is named first.
+    pub service: &'a str,
+    /// The workloads, at least one.
+    pub members: &'a [Member],
+    /// `imagePullSecrets` of the namespace's `default` account.
+    pub pull_secrets: &'a [Value],
+    /// The ClusterRole for what has no name beforehand: pods and Events.
+    pub cluster_role: &'a str,
+}
+
+impl Election<'_> {
+    /// The objects, in the order in which they are to be applied: the account last, since pods
+    /// wait for it and would otherwise run before they have rights.
+    pub fn objects(&self) -> Vec<Value> {
+        let generated = names::default_name(self.service);
+        let mut objects = vec![
+            self.role(),
+            self.binding(&generated, "Role", &generated),
+            self.binding(
+                &names::sidecar_binding_name(self.service),
+                "ClusterRole",
+                self.cluster_role,
+            ),
+        ];
+        if self
+            .members
+            .iter()
+            .any(|member| member.account == generated)
+        {
+            let mut account = json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": self.metadata(&generated),
+            });
+            if let (false, Some(account)) = (self.pull_secrets.is_empty(), account.as_object_mut())
+            {
+                account.insert(
+                    "imagePullSecrets".to_owned(),
+                    Value::from(self.pull_secrets),
+                );
+            }
+            objects.push(account);
+        }
+        objects
+    }
+
+    /// Watches and lists work by name, with a field selector, so nothing here goes beyond the
+    /// named objects. `create` of a Lease works by PUT to its name.
+    fn role(&self) -> Value {
+        let services: BTreeSet<&str> = self
+            .members
+            .iter()
+            .flat_map(|member| member.claim.services.iter())
+            .map(|name| name.as_str())
+            .collect();
+        let leases: BTreeSet<&str> = self
+            .members
+            .iter()
+            .map(|member| member.claim.lease.as_str())
+            .collect();
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": self.metadata(&names::default_name(self.service)),
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "resources": ["services"],
+                    "resourceNames": services,
+                    "verbs": ["get", "list", "patch", "watch"],
+                },
+                {
+                    "apiGroups": ["coordination.k8s.io"],
+                    "resources": ["leases"],
+                    "resourceNames": leases,
+                    "verbs": ["create", "get", "list", "patch", "update", "watch"],
+                },
+            ],
+        })
+    }
+
+    fn binding(&self, name: &str, role_kind: &str, role: &str) -> Value {
+        let accounts: BTreeSet<&str> = self
+            .members
+            .iter()
+            .map(|member| member.account.as_str())
+            .collect();
+        let subjects: Vec<_> = accounts
+            .into_iter()
+            .map(|account| {
+                json!({
+                    "kind": "ServiceAccount",
+                    "name": account,
+                    "namespace": self.namespace,
+                })
+            })
+            .collect();
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": self.metadata(name),
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": role_kind,
+                "name": role,
+            },
+            "subjects": subjects,
+        })
+    }
+
+    fn metadata(&self, name: &str) -> Value {
+        let mut owners: Vec<&Claim> = self.members.iter().map(|member| &member.claim).collect();
+        owners.sort_by(|a, b| a.uid.cmp(&b.uid));
+        json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": { MANAGED_BY: names::PRODUCT },
+            "ownerReferences": owners.into_iter().map(Claim::owner_reference).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{names::annotation, workload::Kind};
+
+    fn member(name: &str, services: &str, account: Option<&str>) -> Member {
+        let metadata = json!({
+            "name": name, "namespace": "shop", "uid": format!("uid-{name}"),
+            "annotations": { annotation::SERVICE: services },
+        });
+        let object =
+            json!({ "spec": { "template": { "spec": { "serviceAccountName": account } } } });
+        Member::of(Claim::of(Kind::Deployment, &metadata).unwrap(), &object)
+    }
+
+    fn objects(members: &[Member], pull_secrets: &[Value]) -> Vec<Value> {
+        let election = Election {
+            namespace: "shop",
+            service: "web",
+            members,
+            pull_secrets,
+            cluster_role: "service-leader-election-sidecar",
+        };
+        election.objects()
+    }
+
+    #[test]
+    fn a_generated_account_gets_its_rights_before_it_exists() {
+        let objects = objects(
+            &[member("web", "web,web-internal", None)],
+            &[json!({ "name": "pull" })],
+        );
+        insta::assert_json_snapshot!(objects);
+    }
+
+    #[test]
+    fn two_workloads_share_the_objects_of_one_election() {
+        let objects = objects(
+            &[
+                member("green", "web", Some("own")),
+                member("blue", "web", None),
+            ],
+            &[],
+        );
+        insta::assert_json_snapshot!(objects);
+    }
+
+    #[test]
+    fn an_account_of_the_user_is_bound_and_not_made() {
+        let objects = objects(&[member("web", "web", Some("default"))], &[]);
+        let kinds: Vec<_> = objects.iter().map(|object| &object["kind"]).collect();
+        assert_eq!(kinds, ["Role", "RoleBinding", "RoleBinding"]);
+        assert_eq!(objects[1]["subjects"][0]["name"], "default");
+    }
+}

@@ -1,0 +1,78 @@
+//! The objects that bear a pod template, and where in them it stands.
+//!
+//! Must not know: what is injected.
+
+use serde_json::Value;
+
+/// A kind of workload with a pod template at `/spec/template`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `apps/v1` ReplicaSet.
+    ReplicaSet,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+    ];
+
+    /// The API group and version of each.
+    pub const API_VERSION: &'static str = "apps/v1";
+
+    /// The kind of an object, by its `apiVersion` and `kind`.
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = |key| object.get(key).and_then(Value::as_str);
+        if text("apiVersion") != Some(Self::API_VERSION) {
+            return None;
+        }
+        Self::ALL
+            .into_iter()
+            .find(|kind| text("kind") == Some(kind.as_str()))
+    }
+
+    /// The name, as the API has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::ReplicaSet => "ReplicaSet",
+        }
+    }
+
+    /// How many pods the object asks for; None where a kind has no such number.
+    pub fn replicas(self, object: &Value) -> Option<u64> {
+        match self {
+            Self::DaemonSet => None,
+            _ => Some(
+                object
+                    .pointer("/spec/replicas")
+                    .and_then(Value::as_u64)
+                    .unwrap_or(1),
+            ),
+        }
+    }
+}
+
+/// The pod template.
+pub(crate) fn template(object: &Value) -> Option<&Value> {
+    object.pointer("/spec/template")
+}
+
+/// The service account that a template names, in the field of today or its forerunner.
+pub(crate) fn account(template: &Value) -> Option<&str> {
+    ["/spec/serviceAccountName", "/spec/serviceAccount"]
+        .into_iter()
+        .filter_map(|path| template.pointer(path)?.as_str())
+        .find(|name| !name.is_empty())
+}

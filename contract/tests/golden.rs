@@ -1,0 +1,138 @@
+//! Walks `testdata`: each folder is an object, and beside it what the injector makes of it.
+//!
+//! `input.yaml` is the object, `old.yaml` what it was before an update, `case.yaml` what is known
+//! of the Services and what settings differ. Golden are `report.yaml` and, where something is
+//! changed, `patch.json`. After a wanted change: `UPDATE_GOLDEN=1 cargo test -p contract`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use contract::{
+    facts::{Facts, ServiceFact},
+    inject::{self, Denied, PullPolicy, Request, Settings},
+    values::ServiceName,
+    workload::Kind,
+};
+use serde_json::{Value, json};
+
+#[test]
+fn every_case_gives_its_golden_output() {
+    let mut cases: Vec<PathBuf> =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+    cases.sort();
+    assert!(cases.len() >= 20, "only {} cases found", cases.len());
+    let wrong: Vec<String> = cases.iter().filter_map(|case| differences(case)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn differences(case: &Path) -> Option<String> {
+    let object = read(case, "input.yaml").expect("input.yaml");
+    let old = read(case, "old.yaml");
+    let (facts, settings) = setup(&read(case, "case.yaml").unwrap_or_default());
+    let outcome = decide(&object, old.as_ref(), &facts, &settings);
+
+    let mut wrong = Vec::new();
+    let (report, patch) = match &outcome {
+        Err(denied) => (json!({ "denied": denied.message }), None),
+        Ok((decision, after)) => {
+            let again = decide(after, old.as_ref(), &facts, &settings).expect("a second time");
+            if *after != again.1 {
+                wrong.push(format!(
+                    "{}: a second time changes it again",
+                    case.display()
+                ));
+            }
+            let report =
+                json!({ "reason": decision.reason.as_str(), "warnings": decision.warnings });
+            let changes = !decision.patch.0.is_empty();
+            (
+                report,
+                changes.then(|| pretty(&serde_json::to_value(&decision.patch).unwrap())),
+            )
+        }
+    };
+    wrong.extend(compare(&case.join("report.json"), Some(&pretty(&report))));
+    wrong.extend(compare(&case.join("patch.json"), patch.as_deref()));
+    (!wrong.is_empty()).then(|| wrong.join("\n"))
+}
+
+fn decide(
+    object: &Value,
+    old: Option<&Value>,
+    facts: &Facts,
+    settings: &Settings,
+) -> Result<(inject::Decision, Value), Denied> {
+    let kind = Kind::of(object).expect("a kind with a template");
+    let decision = inject::decide(
+        &Request {
+            kind,
+            object,
+            old,
+            facts,
+        },
+        settings,
+    )?;
+    let mut after = object.clone();
+    json_patch::patch(&mut after, &decision.patch).expect("the patch applies");
+    Ok((decision, after))
+}
+
+fn setup(case: &Value) -> (Facts, Settings) {
+    let mut facts = Facts::default();
+    for (name, service) in case["services"].as_object().into_iter().flatten() {
+        let fact = if service.is_null() {
+            ServiceFact::Missing
+        } else {
+            ServiceFact::of(service)
+        };
+        facts.note(&ServiceName::parse(name).unwrap(), fact);
+    }
+    let settings = Settings {
+        image: case["image"]
+            .as_str()
+            .unwrap_or("service-leader-election/sidecar:1")
+            .to_owned(),
+        pull_policy: PullPolicy::default(),
+        native: case["native"].as_bool().unwrap_or(true),
+        run_as_user: case["runAsUser"]
+            .as_u64()
+            .map(|user| u32::try_from(user).unwrap()),
+    };
+    (facts, settings)
+}
+
+fn read(case: &Path, file: &str) -> Option<Value> {
+    let text = fs::read_to_string(case.join(file)).ok()?;
+    Some(serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", case.display())))
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
+}
+
+/// What is wrong with a golden file; with `UPDATE_GOLDEN` it is made right instead.
+fn compare(path: &Path, actual: Option<&str>) -> Option<String> {
+    let golden = fs::read_to_string(path).ok();
+    if golden.as_deref() == actual {
+        return None;
+    }
+    #[expect(clippy::disallowed_methods, reason = "a test has no flags")]
+    let update = std::env::var("UPDATE_GOLDEN").is_ok();
+    match (update, actual) {
+        (true, Some(actual)) => fs::write(path, actual).unwrap(),
+        (true, None) => fs::remove_file(path).unwrap(),
+        (false, actual) => {
+            return Some(format!(
+                "{} is not\n{}",
+                path.display(),
+                actual.unwrap_or("absent")
+            ));
+        }
+    }
+    None
+}
