@@ -4,5 +4,9 @@
 //! time it is.
 
 pub mod issue;
+pub mod load;
+pub mod serve;
 
 pub use issue::{Authority, Pair, Validity};
+pub use load::Identity;
+pub use serve::{Rotating, server_config};
