@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -14,25 +14,21 @@ use rustls::{
 
 use crate::load::Identity;
 
-/// The identity that is served now. Replacing it disturbs no open connection and no handshake.
-#[derive(Debug)]
-pub struct Rotating(ArcSwap<CertifiedKey>);
+/// The identity that is served now; none at first, when every handshake is refused. Replacing it
+/// disturbs no open connection and no handshake.
+#[derive(Debug, Default)]
+pub struct Rotating(ArcSwapOption<CertifiedKey>);
 
 impl Rotating {
-    /// Serves `identity` first.
-    pub fn new(identity: &Identity) -> Self {
-        Self(ArcSwap::new(identity.key()))
-    }
-
     /// Serves `identity` from the next handshake on.
     pub fn replace(&self, identity: &Identity) {
-        self.0.store(identity.key());
+        self.0.store(Some(identity.key()));
     }
 }
 
 impl ResolvesServerCert for Rotating {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        self.0.load_full()
     }
 }
 
@@ -101,7 +97,9 @@ mod tests {
             Authority::new("one", validity()).unwrap(),
             Authority::new("two", validity()).unwrap(),
         );
-        let server = Arc::new(Rotating::new(&identity(&one)));
+        let server = Arc::new(Rotating::default());
+        handshake(&server, &one).await.unwrap_err();
+        server.replace(&identity(&one));
         handshake(&server, &one).await.unwrap();
         handshake(&server, &two).await.unwrap_err();
         server.replace(&identity(&two));

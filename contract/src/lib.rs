@@ -8,6 +8,7 @@ pub mod epoch;
 pub mod facts;
 pub mod inject;
 pub mod names;
+pub mod pods;
 pub mod rbac;
 pub mod unpin;
 pub mod values;

@@ -131,8 +131,6 @@ pub fn default_name(service: &str) -> String {
     format!("{PRODUCT}-{service}")
 }
 
-/// The name of the binding to the chart's ClusterRole. A point is in no Service's name, so no
-/// other Service's objects can have it.
-pub fn sidecar_binding_name(service: &str) -> String {
-    format!("{PRODUCT}-{service}.sidecar")
-}
+/// What follows the default name in the name of the binding to the chart's ClusterRole. A point is
+/// in no Service's name, so no other Service's objects can have it.
+pub const SIDECAR_BINDING_SUFFIX: &str = ".sidecar";

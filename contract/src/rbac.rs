@@ -54,7 +54,7 @@ impl Election<'_> {
             self.role(),
             self.binding(&generated, "Role", &generated),
             self.binding(
-                &names::sidecar_binding_name(self.service),
+                &format!("{generated}{}", names::SIDECAR_BINDING_SUFFIX),
                 "ClusterRole",
                 self.cluster_role,
             ),
@@ -155,6 +155,30 @@ impl Election<'_> {
             "ownerReferences": owners.into_iter().map(Claim::owner_reference).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Whether we made an object, and may therefore delete it.
+pub fn is_ours(object: &Value) -> bool {
+    object
+        .pointer("/metadata/labels")
+        .and_then(|labels| labels.get(MANAGED_BY)?.as_str())
+        == Some(names::PRODUCT)
+}
+
+/// Whether a Role lets its holders write this Service.
+pub fn grants(role: &Value, service: &str) -> bool {
+    let has = |rule: &Value, list: &str, item: &str| {
+        rule.get(list)
+            .and_then(Value::as_array)
+            .is_some_and(|items| items.iter().any(|found| found.as_str() == Some(item)))
+    };
+    role.get("rules")
+        .and_then(Value::as_array)
+        .is_some_and(|rules| {
+            rules.iter().any(|rule| {
+                has(rule, "resources", "services") && has(rule, "resourceNames", service)
+            })
+        })
 }
 
 #[cfg(test)]

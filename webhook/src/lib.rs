@@ -1,3 +1,16 @@
-//! Admission and the controller.
+//! Admission and the controller: injects the sidecar, grants it its rights, gives Services back.
 //!
 //! Must not know: who leads.
+
+pub mod args;
+
+mod admission;
+mod certificates;
+mod clock;
+mod cluster;
+mod controller;
+mod health;
+mod listener;
+mod log;
+mod metrics;
+mod run;

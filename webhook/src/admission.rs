@@ -1,0 +1,126 @@
+//! `POST /mutate`: one admission review in, one out, whatever happens.
+//!
+//! Must not know: how a decision is made, that the answers travel over TLS.
+
+mod review;
+mod services;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use contract::{
+    annotations,
+    facts::Facts,
+    inject::{self, Settings},
+};
+use tracing::Instrument;
+
+use self::review::{Answer, Review};
+use crate::{clock, cluster::Cluster, metrics::Metrics};
+
+/// The largest review. An object has up to 3 MiB, and an update brings two of them.
+const MOST_BYTES: usize = 16 << 20;
+
+/// How long a review's body may take. The API server itself waits for 5 s.
+const BODY: Duration = Duration::from_secs(5);
+
+struct Admission {
+    cluster: Cluster,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+/// What is served on the TLS port.
+pub(crate) fn router(cluster: Cluster, settings: Settings, metrics: Arc<Metrics>) -> Router {
+    let admission = Arc::new(Admission {
+        cluster,
+        settings,
+        metrics,
+    });
+    Router::new()
+        .route("/mutate", post(mutate).with_state(admission))
+        .route("/healthz", get(|| async { "ok\n" }))
+}
+
+async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response {
+    let read = tokio::time::timeout(BODY, axum::body::to_bytes(body, MOST_BYTES)).await;
+    let Ok(Ok(bytes)) = read else {
+        let answer = Answer::denied(String::new(), "the review cannot be read or is too long");
+        return (StatusCode::PAYLOAD_TOO_LARGE, answer).into_response();
+    };
+    let began = clock::instant();
+    let (status, outcome, answer) = match Review::read(&bytes) {
+        Ok(review) => {
+            let span = tracing::info_span!(
+                "admission",
+                uid = review.uid,
+                kind = review.kind,
+                ns = review.namespace,
+                name = review.name,
+                operation = review.operation,
+            );
+            let (outcome, answer) = admission.judge(review).instrument(span).await;
+            (StatusCode::OK, outcome, answer)
+        }
+        Err(refused) => {
+            tracing::warn!(uid = refused.uid, error = refused.message, "not a review");
+            let answer = Answer::denied(refused.uid, &refused.message);
+            (StatusCode::BAD_REQUEST, "malformed", answer)
+        }
+    };
+    admission.metrics.admission(outcome, began.elapsed());
+    (status, answer).into_response()
+}
+
+impl Admission {
+    async fn judge(&self, review: Review) -> (&'static str, Answer) {
+        let Some(request) = review.subject() else {
+            // The configuration sends us nothing of the kind; if somebody's does, it is let in.
+            tracing::warn!("none of our business");
+            return ("ignored", Answer::allowed(review.uid));
+        };
+        let facts = match annotations::services(request.object.get("metadata")) {
+            Some(named) => services::facts(&self.cluster, &review.namespace, &named).await,
+            None => Facts::default(),
+        };
+        let request = inject::Request {
+            facts: &facts,
+            ..request
+        };
+        match inject::decide(&request, &self.settings) {
+            Ok(decision) => {
+                let reason = decision.reason.as_str();
+                tracing::info!(
+                    reason,
+                    operations = decision.patch.0.len(),
+                    warnings = decision.warnings.len(),
+                    dry_run = review.dry_run,
+                    "admitted"
+                );
+                (reason, Answer::decided(review.uid, decision))
+            }
+            Err(denied) => {
+                tracing::info!(error = denied.message, dry_run = review.dry_run, "denied");
+                ("denied", Answer::denied(review.uid, &denied.message))
+            }
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        // `Connection` and length are hyper's; a redirect is never sent.
+        (
+            [(header::CACHE_CONTROL, "no-store")],
+            Json(self.into_review()),
+        )
+            .into_response()
+    }
+}

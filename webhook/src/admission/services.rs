@@ -1,0 +1,39 @@
+//! What is known of the Services that a workload names: one short look, and no guess.
+
+use std::time::Duration;
+
+use contract::{
+    annotations::Services,
+    facts::{Facts, ServiceFact},
+};
+use futures::future;
+
+use crate::cluster::{Cluster, Object, Resource};
+
+/// An admission waits no longer than this for a mere warning.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn facts(cluster: &Cluster, namespace: &str, services: &Services) -> Facts {
+    let looks = services.iter().map(|service| async move {
+        let object = Object {
+            resource: Resource::Service,
+            namespace,
+            name: service.as_str(),
+        };
+        let fact = match tokio::time::timeout(PATIENCE, cluster.get(object)).await {
+            Ok(Ok(Some(found))) => ServiceFact::of(&found),
+            Ok(Ok(None)) => ServiceFact::Missing,
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "Service unknown");
+                ServiceFact::Unknown
+            }
+            Err(_elapsed) => ServiceFact::Unknown,
+        };
+        (service, fact)
+    });
+    let mut facts = Facts::default();
+    for (service, fact) in future::join_all(looks).await {
+        facts.note(service, fact);
+    }
+    facts
+}

@@ -1,0 +1,212 @@
+//! The flags, each with its environment variable.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use contract::{
+    inject::{PullPolicy, Settings},
+    names,
+};
+
+use crate::{
+    certificates::Place,
+    log::{self, Format},
+    run::{self, Plan},
+};
+
+/// Whether the sidecar is a native one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Native {
+    /// As the API server's version allows.
+    Auto,
+    /// An init container with `restartPolicy: Always`.
+    Always,
+    /// A plain container.
+    Never,
+}
+
+/// Injects the leader election sidecar into annotated workloads, grants it its rights, and gives
+/// Services back when their workloads go.
+#[derive(Debug, clap::Parser)]
+#[command(name = "service-leader-election-webhook", version)]
+#[expect(clippy::doc_markdown, reason = "the comments are the help text")]
+pub struct Args {
+    /// Where the API server's admission requests are answered, over TLS
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_LISTEN",
+        default_value = "[::]:8443"
+    )]
+    listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are answered, over plain HTTP
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_METRICS_LISTEN",
+        default_value = "[::]:8080"
+    )]
+    metrics_listen: SocketAddr,
+
+    /// The image of the sidecar that is injected
+    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE")]
+    sidecar_image: String,
+
+    /// When that image is pulled: Always, IfNotPresent or Never
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_PULL_POLICY",
+        default_value = "IfNotPresent"
+    )]
+    sidecar_pull_policy: PullPolicy,
+
+    /// Whether the sidecar is an init container that restarts (1.29 and newer) or a plain one
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_NATIVE",
+        value_enum,
+        default_value_t = Native::Auto
+    )]
+    sidecar_native: Native,
+
+    /// The numeric user of the sidecar, where the image's own does not do
+    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_USER")]
+    sidecar_user: Option<u32>,
+
+    /// The ClusterRole that every sidecar is bound to in its namespace
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_CLUSTER_ROLE",
+        default_value = "service-leader-election-sidecar"
+    )]
+    sidecar_cluster_role: String,
+
+    /// The namespace that this program is installed in
+    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_NAMESPACE")]
+    namespace: String,
+
+    /// The Service by which the API server reaches this program
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SERVICE",
+        default_value = "service-leader-election-webhook"
+    )]
+    service: String,
+
+    /// The Secret that holds the certificates; it must exist
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SECRET",
+        default_value = "service-leader-election-webhook"
+    )]
+    secret: String,
+
+    /// The MutatingWebhookConfiguration that names this program
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_CONFIGURATION",
+        default_value = "service-leader-election-webhook"
+    )]
+    configuration: String,
+
+    /// The host in the configuration's URL, where it has one in place of a Service
+    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_HOST")]
+    host: Option<String>,
+
+    /// For how many seconds requests are still accepted after a request to stop, while the API
+    /// server learns of it
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_DRAIN_SECONDS",
+        default_value_t = 5
+    )]
+    drain_seconds: u16,
+
+    /// error, warn, info, debug or trace, or directives such as info,webhook=debug
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_LOG_LEVEL",
+        default_value = "info"
+    )]
+    log_level: String,
+
+    /// How a line of the log looks
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_LOG_FORMAT",
+        value_enum,
+        default_value_t = Format::Auto
+    )]
+    log_format: Format,
+}
+
+impl Args {
+    /// Runs until a signal or a failure ends it.
+    pub async fn run(self) -> ExitCode {
+        match self.try_run().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "stopped");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn try_run(self) -> anyhow::Result<()> {
+        let Self {
+            listen,
+            metrics_listen,
+            sidecar_image,
+            sidecar_pull_policy,
+            sidecar_native,
+            sidecar_user,
+            sidecar_cluster_role,
+            namespace,
+            service,
+            secret,
+            configuration,
+            host,
+            drain_seconds,
+            log_level,
+            log_format,
+        } = self;
+        log::start(&log_level, log_format)?;
+        let client = run::client().await.context("no API server is configured")?;
+        let native = match sidecar_native {
+            Native::Always => true,
+            Native::Never => false,
+            Native::Auto => run::has_native_sidecars(&client)
+                .await
+                .context("the API server's version cannot be read")?,
+        };
+        let mut hosts = vec![
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster.local"),
+        ];
+        hosts.extend(host);
+        let plan = Plan {
+            listen,
+            metrics_listen,
+            settings: Settings {
+                image: sidecar_image,
+                pull_policy: sidecar_pull_policy,
+                native,
+                run_as_user: sidecar_user,
+            },
+            cluster_role: sidecar_cluster_role,
+            place: Place {
+                namespace,
+                secret,
+                configuration,
+                hosts,
+            },
+            drain: Duration::from_secs(drain_seconds.into()),
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            product = names::PRODUCT,
+            native,
+            "starting"
+        );
+        run::run(client, plan).await
+    }
+}

@@ -1,0 +1,319 @@
+//! Requests to the API server: whole objects as JSON values, each request with a time-out.
+//!
+//! Values, since a typed object drops the fields that it does not know. Must not know: why
+//! something is asked or written.
+
+use std::{fmt, future::Future, time::Duration};
+
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    core::v1::{Pod, Secret, Service, ServiceAccount},
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{
+    Api, Client,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams,
+    },
+};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Who writes, in `metadata.managedFields`.
+pub(crate) const MANAGER: &str = "service-leader-election-webhook";
+
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many objects a page of a list has.
+const PAGE: u32 = 500;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Deployment,
+    Lease,
+    MutatingWebhookConfiguration,
+    Pod,
+    Role,
+    RoleBinding,
+    Secret,
+    Service,
+    ServiceAccount,
+}
+
+impl Resource {
+    fn api_resource(self) -> ApiResource {
+        match self {
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Lease => ApiResource::erase::<Lease>(&()),
+            Self::MutatingWebhookConfiguration => {
+                ApiResource::erase::<MutatingWebhookConfiguration>(&())
+            }
+            Self::Pod => ApiResource::erase::<Pod>(&()),
+            Self::Role => ApiResource::erase::<Role>(&()),
+            Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+            Self::Secret => ApiResource::erase::<Secret>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+        }
+    }
+
+    /// The resource of an object, by its kind.
+    pub(crate) fn of(object: &Value) -> Option<Self> {
+        match object.get("kind")?.as_str()? {
+            "Role" => Some(Self::Role),
+            "RoleBinding" => Some(Self::RoleBinding),
+            "ServiceAccount" => Some(Self::ServiceAccount),
+            _ => None,
+        }
+    }
+}
+
+/// One object, by name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Object<'a> {
+    pub(crate) resource: Resource,
+    /// Empty for objects of the cluster.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            resource,
+            namespace,
+            name,
+        } = self;
+        match *namespace {
+            "" => write!(f, "{resource:?} {name}"),
+            namespace => write!(f, "{resource:?} {namespace}/{name}"),
+        }
+    }
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("{action} {object}")]
+    Refused {
+        action: &'static str,
+        object: String,
+        source: Box<kube::Error>,
+    },
+    #[error("{action} {object}: no answer within {} s", PATIENCE.as_secs())]
+    TimedOut {
+        action: &'static str,
+        object: String,
+    },
+    #[error("{action} {object}: the answer cannot be read")]
+    Answer {
+        action: &'static str,
+        object: String,
+        source: serde_json::Error,
+    },
+}
+
+impl RequestError {
+    /// Somebody else wrote in between.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// The object is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// The object breaks a rule, such as a change of what cannot be changed.
+    pub(crate) fn is_invalid(&self) -> bool {
+        self.code() == Some(422)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// The API server.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    client: Client,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client, for watches and Events.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Reads an object, as a majority of the store has it. None: it does not exist.
+    pub(crate) async fn get(&self, object: Object<'_>) -> Result<Option<Value>, RequestError> {
+        let api = self.api(object.resource, object.namespace);
+        let found = within("get", &object, api.get_opt(object.name)).await?;
+        found.map(|found| value("get", &object, &found)).transpose()
+    }
+
+    /// Lists a namespace's objects, as a majority of the store has them.
+    pub(crate) async fn list(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        labels: Option<&str>,
+    ) -> Result<Vec<Value>, RequestError> {
+        let object = Object {
+            resource,
+            namespace,
+            name: "",
+        };
+        let api = self.api(resource, namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        params.label_selector = labels.map(str::to_owned);
+        let mut all = Vec::new();
+        loop {
+            let page = within("list", &object, api.list(&params)).await?;
+            for item in &page.items {
+                all.push(value("list", &object, item)?);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// The metadata of a namespace's Deployments, as a majority of the store has it.
+    pub(crate) async fn list_metadata(&self, namespace: &str) -> Result<Vec<Value>, RequestError> {
+        let object = Object {
+            resource: Resource::Deployment,
+            namespace,
+            name: "",
+        };
+        let api: Api<PartialObjectMeta<Deployment>> =
+            Api::namespaced(self.client.clone(), namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let page = within("list", &object, api.list(&params)).await?;
+            for item in &page.items {
+                all.push(value("list", &object, &item.metadata)?);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Makes what we say of an object so, whoever said otherwise.
+    pub(crate) async fn apply(
+        &self,
+        object: Object<'_>,
+        wanted: &Value,
+    ) -> Result<Value, RequestError> {
+        let params = PatchParams::apply(MANAGER).force();
+        self.patch("apply", object, &params, &Patch::Apply(wanted))
+            .await
+    }
+
+    /// Merges `patch` into an object: a compare-and-swap, if it has a resourceVersion.
+    pub(crate) async fn merge(
+        &self,
+        object: Object<'_>,
+        patch: &Value,
+    ) -> Result<Value, RequestError> {
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..Default::default()
+        };
+        self.patch("patch", object, &params, &Patch::Merge(patch))
+            .await
+    }
+
+    /// Deletes an object, if it is there.
+    pub(crate) async fn delete(&self, object: Object<'_>) -> Result<(), RequestError> {
+        let api = self.api(object.resource, object.namespace);
+        match within(
+            "delete",
+            &object,
+            api.delete(object.name, &DeleteParams::default()),
+        )
+        .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn patch(
+        &self,
+        action: &'static str,
+        object: Object<'_>,
+        params: &PatchParams,
+        patch: &Patch<&Value>,
+    ) -> Result<Value, RequestError> {
+        let api = self.api(object.resource, object.namespace);
+        let patched = within(action, &object, api.patch(object.name, params, patch)).await?;
+        value(action, &object, &patched)
+    }
+
+    fn api(&self, resource: Resource, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource.api_resource();
+        if namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
+        }
+    }
+}
+
+async fn within<T>(
+    action: &'static str,
+    object: &Object<'_>,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, RequestError> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(RequestError::Refused {
+            action,
+            object: object.to_string(),
+            source: source.into(),
+        }),
+        Err(_elapsed) => Err(RequestError::TimedOut {
+            action,
+            object: object.to_string(),
+        }),
+    }
+}
+
+fn value(
+    action: &'static str,
+    object: &Object<'_>,
+    answer: &impl Serialize,
+) -> Result<Value, RequestError> {
+    serde_json::to_value(answer).map_err(|source| RequestError::Answer {
+        action,
+        object: object.to_string(),
+        source,
+    })
+}

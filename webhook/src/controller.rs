@@ -1,0 +1,217 @@
+//! The controller: rights for the sidecars of annotated workloads; Services given back when
+//! their workloads go.
+//!
+//! Level-triggered: events only say what to look at. Must not know: what an admission decided.
+
+mod election;
+mod index;
+mod queue;
+mod service;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::{
+    Api, Resource,
+    api::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use self::{
+    index::{Index, Key, Work},
+    queue::{Outcome, Queue},
+};
+use crate::{
+    clock,
+    cluster::{Cluster, RequestError},
+    metrics::Metrics,
+};
+
+/// How many reconciliations are under way at once.
+const AT_ONCE: usize = 8;
+/// How often a Service is looked at whose un-pin waits for pods.
+const UNPIN_ROUND: Duration = Duration::from_secs(2);
+
+/// What reconciliations need.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    cluster: Cluster,
+    cluster_role: String,
+    metrics: Arc<Metrics>,
+}
+
+/// How a reconciliation ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// All is as it ought to be.
+    Done,
+    /// Something has to happen first.
+    Waiting,
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
+
+impl Controller {
+    pub(crate) fn new(cluster: Cluster, cluster_role: String, metrics: Arc<Metrics>) -> Self {
+        Self {
+            cluster,
+            cluster_role,
+            metrics,
+        }
+    }
+
+    /// Reconciles until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let controller = Arc::new(self);
+        let mut workloads = controller.watch::<Deployment>();
+        let mut services = controller.watch::<Service>();
+        let mut index = Index::default();
+        let mut queue = Queue::default();
+        let mut running: JoinSet<(Key, Result<Progress, RequestError>)> = JoinSet::new();
+        loop {
+            if index.is_complete() {
+                while running.len() < AT_ONCE
+                    && let Some(key) = queue.start(clock::instant())
+                {
+                    let work = index.work(&key);
+                    let controller = Arc::clone(&controller);
+                    let span = tracing::info_span!("reconcile", ?key);
+                    running.spawn(
+                        async move { (key, controller.reconcile(&work).await) }.instrument(span),
+                    );
+                }
+            }
+            let due = queue
+                .next_due()
+                .filter(|_| index.is_complete() && running.len() < AT_ONCE);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(event) = workloads.next() => {
+                    if let Some(event) = controller.noted(event, "Deployment") {
+                        queue.extend(index.workload(event), clock::instant());
+                    }
+                }
+                Some(event) = services.next() => {
+                    if let Some(event) = controller.noted(event, "Service") {
+                        queue.extend(index.service(event), clock::instant());
+                    }
+                }
+                Some(ended) = running.join_next() => match ended {
+                    Ok((key, result)) => {
+                        let outcome = controller.outcome(&key, result);
+                        queue.finish(key, outcome, clock::instant());
+                        controller.metrics.unpins_pending(queue.waiting());
+                    }
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "lost");
+                    }
+                },
+                () = sleep_until(due) => {}
+            }
+        }
+        running.shutdown().await;
+    }
+
+    async fn reconcile(&self, work: &Work) -> Result<Progress, RequestError> {
+        match work {
+            Work::Election {
+                namespace,
+                service,
+                claims,
+            } => self.reconcile_election(namespace, service, claims).await,
+            Work::Service {
+                namespace,
+                service,
+                claims,
+            } => self.reconcile_service(namespace, service, claims).await,
+        }
+    }
+
+    fn outcome(&self, key: &Key, result: Result<Progress, RequestError>) -> Outcome {
+        match result {
+            Ok(Progress::Done) => {
+                self.metrics.reconciled("done");
+                Outcome::Done
+            }
+            Ok(Progress::Waiting) => {
+                self.metrics.reconciled("waiting");
+                Outcome::Later(UNPIN_ROUND)
+            }
+            Err(error) if error.is_conflict() => {
+                self.metrics.reconciled("conflict");
+                Outcome::Failed
+            }
+            Err(error) => {
+                self.metrics.reconciled("failed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    ?key,
+                    "not reconciled"
+                );
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// The metadata of all objects of a kind, as it changes. It starts again by itself.
+    fn watch<K>(&self) -> Events
+    where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api: Api<PartialObjectMeta<K>> = Api::all(self.cluster.client());
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        events
+            .map(|event| event.map(|event| metadata(&event)))
+            .boxed()
+    }
+
+    fn noted(
+        &self,
+        event: Result<Event<Value>, watcher::Error>,
+        kind: &'static str,
+    ) -> Option<Event<Value>> {
+        event
+            .inspect_err(|error| {
+                tracing::warn!(error = error as &dyn std::error::Error, kind, "watch broke");
+            })
+            .ok()
+    }
+}
+
+/// Keeps of an event what is looked at: the metadata, less its longest part.
+fn metadata<K>(event: &Event<PartialObjectMeta<K>>) -> Event<Value> {
+    let value = |object: &PartialObjectMeta<K>| {
+        let mut metadata = object.metadata.clone();
+        metadata.managed_fields = None;
+        serde_json::to_value(metadata).unwrap_or_default()
+    };
+    match event {
+        Event::Apply(object) => Event::Apply(value(object)),
+        Event::Delete(object) => Event::Delete(value(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(value(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

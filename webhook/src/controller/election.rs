@@ -1,0 +1,203 @@
+//! The rights of an election's sidecars: made so that they are what they ought to be, and taken
+//! away when nobody claims them.
+//!
+//! What ought to be is decided in `contract`.
+
+use contract::{
+    claim::Claim,
+    names,
+    rbac::{self, Election, Member},
+};
+use serde_json::{Value, json};
+
+use super::{Controller, Progress};
+use crate::cluster::{Object, RequestError, Resource};
+
+impl Controller {
+    pub(super) async fn reconcile_election(
+        &self,
+        namespace: &str,
+        service: &str,
+        claims: &[Claim],
+    ) -> Result<Progress, RequestError> {
+        let members = self.members(namespace, claims).await?;
+        if members.is_empty() {
+            return self.retire(namespace, service).await;
+        }
+        let pull_secrets = self.pull_secrets(namespace).await?;
+        let election = Election {
+            namespace,
+            service,
+            members: &members,
+            pull_secrets: &pull_secrets,
+            cluster_role: &self.cluster_role,
+        };
+        for wanted in election.objects() {
+            self.apply(namespace, &wanted).await?;
+        }
+        for member in &members {
+            self.own_lease(namespace, member.claim.lease.as_str(), &members)
+                .await?;
+        }
+        tracing::info!(
+            ns = namespace,
+            name = service,
+            members = members.len(),
+            "rights applied"
+        );
+        Ok(Progress::Done)
+    }
+
+    /// The workloads that are still there, with their accounts.
+    async fn members(
+        &self,
+        namespace: &str,
+        claims: &[Claim],
+    ) -> Result<Vec<Member>, RequestError> {
+        let mut members = Vec::new();
+        for claim in claims {
+            let object = Object {
+                resource: Resource::Deployment,
+                namespace,
+                name: &claim.name,
+            };
+            let found = self.cluster.get(object).await?.filter(|found| {
+                found.pointer("/metadata/uid").and_then(Value::as_str) == Some(&claim.uid)
+            });
+            members.extend(found.map(|found| Member::of(claim.clone(), &found)));
+        }
+        Ok(members)
+    }
+
+    async fn pull_secrets(&self, namespace: &str) -> Result<Vec<Value>, RequestError> {
+        let object = Object {
+            resource: Resource::ServiceAccount,
+            namespace,
+            name: "default",
+        };
+        let found = self.cluster.get(object).await?;
+        let secrets = found
+            .as_ref()
+            .and_then(|account| account.get("imagePullSecrets")?.as_array());
+        Ok(secrets.cloned().unwrap_or_default())
+    }
+
+    async fn apply(&self, namespace: &str, wanted: &Value) -> Result<(), RequestError> {
+        let name = wanted
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let Some(resource) = Resource::of(wanted) else {
+            return Ok(());
+        };
+        let object = Object {
+            resource,
+            namespace,
+            name,
+        };
+        match self.cluster.apply(object, wanted).await {
+            // To which role a binding leads cannot be changed.
+            Err(error) if error.is_invalid() && resource == Resource::RoleBinding => {
+                self.cluster.delete(object).await?;
+                self.cluster.apply(object, wanted).await.map(drop)
+            }
+            applied => applied.map(drop),
+        }
+    }
+
+    /// Makes the workloads owners of the Lease, so that it goes with the last of them. A Lease
+    /// that does not exist yet gets its owners after the first election.
+    async fn own_lease(
+        &self,
+        namespace: &str,
+        lease: &str,
+        members: &[Member],
+    ) -> Result<(), RequestError> {
+        let object = Object {
+            resource: Resource::Lease,
+            namespace,
+            name: lease,
+        };
+        let Some(found) = self.cluster.get(object).await? else {
+            return Ok(());
+        };
+        let owners = found
+            .pointer("/metadata/ownerReferences")
+            .and_then(Value::as_array);
+        let mut owners = owners.cloned().unwrap_or_default();
+        let before = owners.len();
+        for member in members
+            .iter()
+            .filter(|member| member.claim.lease.as_str() == lease)
+        {
+            let uid = member.claim.uid.as_str();
+            if !owners
+                .iter()
+                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(uid))
+            {
+                owners.push(member.claim.owner_reference());
+            }
+        }
+        if owners.len() == before {
+            return Ok(());
+        }
+        let version = found.pointer("/metadata/resourceVersion");
+        let patch =
+            json!({ "metadata": { "resourceVersion": version, "ownerReferences": owners } });
+        self.cluster.merge(object, &patch).await.map(drop)
+    }
+
+    /// Takes the rights away once nobody claims them and no pod needs them.
+    async fn retire(&self, namespace: &str, service: &str) -> Result<Progress, RequestError> {
+        let name = names::default_name(service);
+        let role = Object {
+            resource: Resource::Role,
+            namespace,
+            name: &name,
+        };
+        if !self
+            .cluster
+            .get(role)
+            .await?
+            .is_some_and(|role| rbac::is_ours(&role))
+        {
+            return Ok(Progress::Done);
+        }
+        let claims = self.claims(namespace).await?;
+        if claims.iter().any(|claim| claim.election() == service) {
+            return Ok(Progress::Done);
+        }
+        if self.is_served(namespace, service).await? {
+            return Ok(Progress::Waiting);
+        }
+        self.revoke(namespace, &name).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Deletes the objects that were made under this name: what binds first.
+    pub(super) async fn revoke(&self, namespace: &str, name: &str) -> Result<(), RequestError> {
+        let sidecar = format!("{name}{}", names::SIDECAR_BINDING_SUFFIX);
+        for (resource, name) in [
+            (Resource::RoleBinding, name),
+            (Resource::RoleBinding, &sidecar),
+            (Resource::Role, name),
+            (Resource::ServiceAccount, name),
+        ] {
+            let object = Object {
+                resource,
+                namespace,
+                name,
+            };
+            if self
+                .cluster
+                .get(object)
+                .await?
+                .is_some_and(|found| rbac::is_ours(&found))
+            {
+                self.cluster.delete(object).await?;
+                tracing::info!(object = %object, "deleted");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! What is to be reconciled, and when. A key stands in it once, and is never under way twice.
+//!
+//! Must not know: what a key means. Time is an argument.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::index::Key;
+
+/// The first pause after a failure, and the longest: it doubles in between.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How a reconciliation ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    Done,
+    Later(Duration),
+    Failed,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    due: BTreeMap<Key, Instant>,
+    running: BTreeSet<Key>,
+    /// Something happened to them while they were under way.
+    again: BTreeSet<Key>,
+    failures: BTreeMap<Key, u32>,
+    waiting: BTreeSet<Key>,
+}
+
+impl Queue {
+    /// Has `keys` looked at as soon as may be.
+    pub(super) fn extend(&mut self, keys: impl IntoIterator<Item = Key>, now: Instant) {
+        for key in keys {
+            if self.running.contains(&key) {
+                self.again.insert(key);
+            } else {
+                self.due.insert(key, now);
+            }
+        }
+    }
+
+    /// Takes a key that is due at `now`.
+    pub(super) fn start(&mut self, now: Instant) -> Option<Key> {
+        let (key, _) = self
+            .due
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .min_by_key(|(_, at)| **at)?;
+        let key = key.clone();
+        self.due.remove(&key);
+        self.running.insert(key.clone());
+        Some(key)
+    }
+
+    /// Notes how a key that was started ended.
+    pub(super) fn finish(&mut self, key: Key, outcome: Outcome, now: Instant) {
+        self.running.remove(&key);
+        self.waiting.remove(&key);
+        let pause = match outcome {
+            Outcome::Done => {
+                self.failures.remove(&key);
+                None
+            }
+            Outcome::Later(pause) => {
+                self.failures.remove(&key);
+                self.waiting.insert(key.clone());
+                Some(pause)
+            }
+            Outcome::Failed => {
+                let failures = self.failures.entry(key.clone()).or_default();
+                *failures = failures.saturating_add(1);
+                let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+                Some(FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE))
+            }
+        };
+        if self.again.remove(&key) {
+            self.due.insert(key, now);
+        } else if let Some(pause) = pause {
+            self.due.insert(key, now + pause);
+        }
+    }
+
+    /// When the next key is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    /// How many keys wait for something to happen.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn key(service: &str) -> Key {
+        Key::Service {
+            namespace: "shop".to_owned(),
+            service: service.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_under_way_twice_and_runs_again_after_an_event() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend([key("web"), key("web")], now);
+        assert_eq!(queue.start(now), Some(key("web")));
+        queue.extend([key("web")], now);
+        assert_eq!(queue.start(now), None);
+        queue.finish(key("web"), Outcome::Done, now);
+        assert_eq!(queue.start(now), Some(key("web")));
+        queue.finish(key("web"), Outcome::Done, now);
+        assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend([key("web")], now);
+        let mut at = now;
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(queue.start(at), Some(key("web")));
+            queue.finish(key("web"), Outcome::Failed, at);
+            let due = queue.next_due().unwrap();
+            pauses.push(due.duration_since(at).as_millis());
+            at = due;
+        }
+        assert_eq!(
+            pauses,
+            [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
+        );
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_done() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend([key("web")], now);
+        queue.start(now);
+        queue.finish(key("web"), Outcome::Later(Duration::from_secs(2)), now);
+        assert_eq!((queue.waiting(), queue.start(now)), (1, None));
+        assert_eq!(queue.start(now + Duration::from_secs(2)), Some(key("web")));
+        queue.finish(key("web"), Outcome::Done, now);
+        assert_eq!(queue.waiting(), 0);
+    }
+}

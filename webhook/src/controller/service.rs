@@ -1,0 +1,163 @@
+//! A Service: marked while somebody claims it, given back to its user when nobody does.
+//!
+//! The patches are made in `contract`. The order here is what keeps a late leader from writing.
+
+use contract::{
+    claim::{self, Claim},
+    names::{self, reason, service_annotation},
+    pods, rbac, unpin,
+    values::ServiceName,
+    workload::Kind,
+};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::{Value, json};
+
+use super::{Controller, Progress};
+use crate::cluster::{MANAGER, Object, RequestError, Resource};
+
+/// How often others may write in between before the hand-back is given up. Then a user's
+/// server-side apply meets one conflict.
+const HAND_BACK_ATTEMPTS: u32 = 5;
+
+impl Controller {
+    pub(super) async fn reconcile_service(
+        &self,
+        namespace: &str,
+        name: &str,
+        claims: &[Claim],
+    ) -> Result<Progress, RequestError> {
+        let object = Object {
+            resource: Resource::Service,
+            namespace,
+            name,
+        };
+        let Some(service) = self.cluster.get(object).await? else {
+            return Ok(Progress::Done);
+        };
+        if claims.is_empty() {
+            return self.unpin(object, &service).await;
+        }
+        let value = claim::claimed_value(claims.iter());
+        let written = service
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(service_annotation::CLAIMED)?.as_str());
+        if written != Some(&value) {
+            let annotations = json!({ service_annotation::CLAIMED: value });
+            let patch = json!({ "metadata": { "annotations": annotations } });
+            self.cluster.merge(object, &patch).await?;
+            tracing::info!(ns = namespace, name, "Service claimed");
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Gives a Service back. `service` was read before everything that is asked here, and the
+    /// patch holds only for that very version of it.
+    async fn unpin(&self, object: Object<'_>, service: &Value) -> Result<Progress, RequestError> {
+        let Object {
+            namespace, name, ..
+        } = object;
+        let Some(patch) = unpin::patch(service) else {
+            return Ok(Progress::Done);
+        };
+        let claims = self.claims(namespace).await?;
+        if claims.iter().any(|claim| claim.covers(name)) {
+            // The watch is behind; what it will show is looked at then.
+            return Ok(Progress::Done);
+        }
+        if self.is_served(namespace, name).await? {
+            return Ok(Progress::Waiting);
+        }
+        let label = format!("{}={}", rbac::MANAGED_BY, names::PRODUCT);
+        let roles = self
+            .cluster
+            .list(Resource::Role, namespace, Some(&label))
+            .await?;
+        for role in roles.iter().filter(|role| rbac::grants(role, name)) {
+            let role = role
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            // A workload that keeps other Services keeps its rights to those.
+            if !claims
+                .iter()
+                .any(|claim| names::default_name(claim.election()) == role)
+            {
+                self.revoke(namespace, role).await?;
+            }
+        }
+        let mut unpinned = self.cluster.merge(object, &patch).await?;
+        tracing::info!(ns = namespace, name, "Service un-pinned");
+        self.publish(&unpinned).await;
+        for _ in 0..HAND_BACK_ATTEMPTS {
+            let Some(patch) = unpin::hand_back(&unpinned, MANAGER) else {
+                break;
+            };
+            match self.cluster.merge(object, &patch).await {
+                Ok(_) => break,
+                Err(error) if error.is_conflict() => match self.cluster.get(object).await? {
+                    Some(service) => unpinned = service,
+                    None => break,
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// What the workloads of a namespace claim, as a majority of the store has them.
+    pub(super) async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, RequestError> {
+        let workloads = self.cluster.list_metadata(namespace).await?;
+        Ok(workloads
+            .iter()
+            .filter_map(|metadata| Claim::of(Kind::Deployment, metadata))
+            .collect())
+    }
+
+    /// Whether a pod is left whose sidecar may still write this Service.
+    pub(super) async fn is_served(
+        &self,
+        namespace: &str,
+        service: &str,
+    ) -> Result<bool, RequestError> {
+        let Ok(service) = ServiceName::parse(service) else {
+            return Ok(false);
+        };
+        let pods = self.cluster.list(Resource::Pod, namespace, None).await?;
+        Ok(pods.iter().any(|pod| pods::may_switch(pod, &service)))
+    }
+
+    async fn publish(&self, service: &Value) {
+        let text = |path| {
+            service
+                .pointer(path)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let reference = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            uid: text("/metadata/uid"),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: EventType::Normal,
+            reason: reason::UNPINNED.to_owned(),
+            note: Some(
+                "No workload claims this Service: its selector is the user's again".to_owned(),
+            ),
+            action: "Unpin".to_owned(),
+            secondary: None,
+        };
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(self.cluster.client(), reporter);
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no Event");
+        }
+    }
+}
