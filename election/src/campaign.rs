@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::{Action, How};
-use crate::state::{Config, Fight, LeaseCall, Progress, Role, Sight, State, Term};
+use crate::state::{Config, Fight, LeaseCall, Predecessor, Progress, Role, Sight, State, Term};
 use crate::step::Turn;
 use crate::{Holder, Lease, LeaseRecord, Notice, ServiceView, Version};
 
@@ -41,8 +41,9 @@ impl State {
             return (soon, Intent::Release);
         }
         let repair = match term.progress {
-            Progress::Renewing => Some(soon),
+            Progress::Renewing => return (soon, Intent::Repair),
             Progress::Fenced { until } => Some(until.max(soon)),
+            Progress::Drifted => Some(self.fight.next().max(soon)),
             Progress::Done if self.has_drifted(config, term) => Some(self.fight.next().max(soon)),
             Progress::Done | Progress::Due { .. } => None,
         };
@@ -64,10 +65,7 @@ impl State {
         match &self.sight {
             _ if self.doubt => Some((soon, Intent::Read)),
             Sight::Never => Some((soon, Intent::Read)),
-            Sight::Absent { until: None, .. } => None,
-            Sight::Absent {
-                until: Some(until), ..
-            } => Some((
+            Sight::Absent { until, .. } => Some((
                 (*until + self.rank_delay(config)).max(soon),
                 Intent::Claim(How::Vacant),
             )),
@@ -205,12 +203,13 @@ impl Turn<'_> {
                 let transitions = lease.record.transitions.saturating_add(changes);
                 (transitions, lease.record.term, Some(lease.version))
             }
-            Sight::Absent { term, .. } => (0, *term, None),
+            Sight::Absent { last, .. } => (0, last.as_ref().map_or(0, |last| last.term), None),
             Sight::Never => return,
         };
         let term = term.max(self.state.term().unwrap_or(0)) + 1;
         let record = LeaseRecord {
             holder: Some(Holder::Candidate(me.clone())),
+            given_up_by: None,
             duration: self.config.timing.lease(),
             transitions,
             term,
@@ -224,13 +223,11 @@ impl Turn<'_> {
     }
 
     fn repair(&mut self) {
-        if matches!(
-            self.state.leading(),
-            Some(Term {
-                progress: Progress::Done,
-                ..
-            })
-        ) {
+        if self
+            .state
+            .leading()
+            .is_some_and(|term| term.progress.repairs())
+        {
             self.state.fight.count(self.now);
         }
         self.begin(How::Repair);
@@ -257,6 +254,7 @@ impl Turn<'_> {
             .map_or(lease.version, |term| term.version);
         let record = LeaseRecord {
             holder: None,
+            given_up_by: Some(self.config.identity.clone()),
             transitions: lease.record.transitions.saturating_add(1),
             ..lease.record.clone()
         };
@@ -288,16 +286,14 @@ impl Turn<'_> {
         sent: Duration,
         version: Version,
     ) {
-        let drifted = matches!(
-            self.state.leading(),
-            Some(Term {
-                progress: Progress::Done | Progress::Fenced { .. },
-                ..
-            })
-        );
         let earlier = self.state.leading();
+        let repair = earlier.is_some_and(|term| term.progress.repairs());
         let switched = earlier.is_some_and(|term| term.switched);
         let giving_up = earlier.and_then(|term| term.giving_up);
+        let predecessor = match earlier {
+            Some(term) => term.predecessor.clone(),
+            None => self.predecessor(&how),
+        };
         self.state.role = Role::Leading(Term {
             number: record.term,
             epoch: version.epoch(),
@@ -306,10 +302,11 @@ impl Turn<'_> {
             acked: sent,
             renew_at: sent + self.config.timing.renew(),
             confirm: false,
+            predecessor,
             switched,
             progress: Progress::Due {
                 at: self.now,
-                repair: drifted,
+                repair,
             },
             giving_up,
         });
@@ -319,5 +316,22 @@ impl Turn<'_> {
             term: record.term,
             how,
         });
+    }
+
+    fn predecessor(&self, how: &How) -> Predecessor {
+        let last = match &self.state.sight {
+            Sight::Seen { lease, .. } => Some(&lease.record),
+            Sight::Absent { last, .. } => last.as_ref(),
+            Sight::Never => None,
+        };
+        let given_up_by = last.and_then(|record| record.given_up_by.as_ref());
+        let deleted = matches!(self.state.sight, Sight::Absent { .. });
+        match (how, given_up_by) {
+            (How::Evidence(id), _) | (_, Some(id)) => Predecessor::AnyBut(id.pod.clone()),
+            (How::Expired(_), None) => Predecessor::Outwaited,
+            // The Lease was deleted, and its last record waited out.
+            (How::Vacant, None) if deleted && last.is_some() => Predecessor::Outwaited,
+            _ => Predecessor::Any,
+        }
     }
 }

@@ -19,6 +19,8 @@ pub enum Holder {
 pub struct LeaseRecord {
     /// Nobody when it was given up.
     pub holder: Option<Holder>,
+    /// Who gave it up: our annotation where `holderIdentity` is empty. Set only without a holder.
+    pub given_up_by: Option<Identity>,
     /// For how long the holder asked, within bounds ([`Timing::granted`](crate::Timing::granted)).
     pub duration: Duration,
     /// `leaseTransitions`: rises whenever the holder changes, emptying included.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::protocol::{How, OwnPod, Peer, Why};
-use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, ServiceView, Timing, Version};
+use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, PodName, ServiceView, Timing, Version};
 
 /// What does not change while a candidate lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,10 +71,10 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Sight {
     Never,
-    /// There is none. It may be made at `until`; `None`: the Services must be asked first.
+    /// There is none. It may be made at `until`. `last`: what it said when it was last seen.
     Absent {
-        until: Option<Duration>,
-        term: u64,
+        until: Duration,
+        last: Option<LeaseRecord>,
     },
     /// `since`: when this very record was first seen, later by each outage.
     Seen {
@@ -106,6 +106,8 @@ pub(crate) struct Pace {
     pub(crate) not_before: Duration,
     /// Requests that failed in a row.
     pub(crate) failures: u8,
+    /// Writes in a row that met another revision.
+    pub(crate) conflicts: u8,
     /// No claim to a Lease that expired before.
     pub(crate) yield_until: Duration,
 }
@@ -140,15 +142,8 @@ pub(crate) enum LeaseCall {
 /// The request of the Service lane that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ServiceCall {
-    /// A standby that finds no Lease asks whether somebody leads.
-    Look,
-    Read {
-        epoch: Epoch,
-    },
-    Write {
-        epoch: Epoch,
-        queue: Queue,
-    },
+    Read { epoch: Epoch },
+    Write { epoch: Epoch, queue: Queue },
 }
 
 /// The Services that are still to be written, the one under way first.
@@ -173,10 +168,23 @@ pub(crate) struct Term {
     pub(crate) renew_at: Duration,
     /// Read the Lease before anything else is written.
     pub(crate) confirm: bool,
+    pub(crate) predecessor: Predecessor,
     /// Every Service that exists has named this pod since it leads.
     pub(crate) switched: bool,
     pub(crate) progress: Progress,
     pub(crate) giving_up: Option<Why>,
+}
+
+/// Who may believe to lead still, when a term begins: a Lease that was deleted is no more to be
+/// seen, but its holder answers true until its deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Predecessor {
+    /// Nobody: no other record has stood for a whole lease.
+    Outwaited,
+    /// Anybody but this pod, which is gone or gave up.
+    AnyBut(PodName),
+    /// Anybody.
+    Any,
 }
 
 /// How far a term has come with the Services.
@@ -186,6 +194,8 @@ pub(crate) enum Progress {
     Due { at: Duration, repair: bool },
     /// They say what this term wrote, unless their watch shows otherwise.
     Done,
+    /// Somebody changed what this term had written: begin a new term.
+    Drifted,
     /// One stores a higher epoch: begin a new term at this time, and look again.
     Fenced { until: Duration },
     /// The Lease is gone, or its term is not this one: begin a new term.
@@ -239,6 +249,7 @@ impl State {
                 read_at: now,
                 not_before: now,
                 failures: 0,
+                conflicts: 0,
                 yield_until: now,
             },
             lease_call: None,
@@ -368,10 +379,8 @@ impl State {
     fn for_each_instant(&mut self, mut change: impl FnMut(&mut Duration)) {
         match &mut self.sight {
             Sight::Seen { since, .. } => change(since),
-            Sight::Absent {
-                until: Some(until), ..
-            } => change(until),
-            Sight::Never | Sight::Absent { until: None, .. } => {}
+            Sight::Absent { until, .. } => change(until),
+            Sight::Never => {}
         }
         if let Some(suspect) = &mut self.suspect {
             change(&mut suspect.since);
@@ -396,6 +405,24 @@ impl State {
     }
 }
 
+impl Predecessor {
+    /// Whether this pod may believe to lead still.
+    pub(crate) fn may_be(&self, pod: &str) -> bool {
+        match self {
+            Self::Outwaited => false,
+            Self::AnyBut(known) => known.as_str() != pod,
+            Self::Any => true,
+        }
+    }
+}
+
+impl Progress {
+    /// Whether the next term of this leader is there to set right what somebody changed.
+    pub(crate) fn repairs(self) -> bool {
+        matches!(self, Self::Done | Self::Drifted)
+    }
+}
+
 impl Sight {
     pub(crate) fn names(&self, identity: &Identity) -> bool {
         matches!(self, Self::Seen { lease, .. } if lease.record.is_held_by(identity))
@@ -410,6 +437,7 @@ impl Term {
     pub(crate) fn record(&self, config: &Config) -> LeaseRecord {
         LeaseRecord {
             holder: Some(Holder::Candidate(config.identity.clone())),
+            given_up_by: None,
             duration: config.timing.lease(),
             transitions: self.transitions,
             term: self.number,

@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use crate::protocol::{Action, Event, Failure, Notice, Peer, PodFate, Why};
-use crate::state::{
-    Config, Defect, LeaseCall, Progress, Role, ServiceCall, Sight, State, Suspect, Term,
-};
+use crate::state::{Config, Defect, LeaseCall, Progress, Role, Sight, State, Suspect, Term};
 use crate::{Holder, Lease, ServiceView, Timing, Version};
 
 /// Takes `event` into `state` at `now`, and says what to do about it.
@@ -36,8 +34,10 @@ impl State {
     pub fn wake_at(&self, config: &Config) -> Option<Duration> {
         let deadline = self.leading().map(|term| term.valid_until(config));
         let lease = self.lease_intent(config).map(|(at, _)| at);
-        let service = self.service_intent(config).map(|(at, _)| at);
-        [deadline, lease, service].into_iter().flatten().min()
+        [deadline, lease, self.switch_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -145,8 +145,8 @@ impl Turn<'_> {
         }
         match (call, answer) {
             (Some(LeaseCall::Begin { record, how, sent }), Ok(version)) => {
-                self.see_own_write(record.clone(), version);
                 self.begin_term(&record, how, sent, version);
+                self.see_own_write(record, version);
             }
             (Some(LeaseCall::Begin { .. }), Err(Failure::Unknown)) => {
                 self.state.pace.yield_until = self.now + self.config.timing.patience();
@@ -167,13 +167,22 @@ impl Turn<'_> {
                 self.state.released |= matches!(self.state.role, Role::Standby);
                 self.slow_down();
             }
-            (_, Err(Failure::Conflict)) => match &mut self.state.role {
-                Role::Leading(term) => term.confirm = true,
-                Role::Standby => self.state.doubt = true,
-            },
+            (_, Err(Failure::Conflict)) => self.take_conflict(),
             (_, Err(_)) => self.slow_down(),
             (_, Ok(_)) => {}
         }
+    }
+
+    /// The Lease is not what was judged: read it, at once the first time.
+    fn take_conflict(&mut self) {
+        match &mut self.state.role {
+            Role::Leading(term) => term.confirm = true,
+            Role::Standby => self.state.doubt = true,
+        }
+        let pace = &mut self.state.pace;
+        let pause = Timing::RETRY * u32::from(pace.conflicts.min(5));
+        pace.conflicts = pace.conflicts.saturating_add(1);
+        pace.not_before = pace.not_before.max(self.now + pause);
     }
 
     fn take_renewal(&mut self, sent: Duration, version: Version) {
@@ -217,8 +226,8 @@ impl Turn<'_> {
             return;
         }
         match &mut self.state.sight {
-            Sight::Seen { since: t, .. } | Sight::Absent { until: Some(t), .. } => *t += outage,
-            Sight::Never | Sight::Absent { until: None, .. } => {}
+            Sight::Seen { since: t, .. } | Sight::Absent { until: t, .. } => *t += outage,
+            Sight::Never => {}
         }
         if let Sight::Seen { since, .. } = &mut self.state.sight {
             *since = (*since).min(self.now);
@@ -253,13 +262,13 @@ impl Turn<'_> {
     }
 
     /// A quorum says that there is no Lease: the last holder may make it again at once, the others
-    /// wait out what they had observed. Who has observed nothing asks the Services first.
+    /// wait out what they had observed.
     fn see_absence(&mut self) {
         self.state.sight = match &self.state.sight {
             Sight::Absent { .. } => return,
             Sight::Never => Sight::Absent {
-                until: None,
-                term: 0,
+                until: self.now,
+                last: None,
             },
             Sight::Seen { lease, since } => {
                 let mine = lease.record.is_held_by(&self.config.identity);
@@ -270,8 +279,8 @@ impl Turn<'_> {
                     *since + lease.record.duration
                 };
                 Sight::Absent {
-                    until: Some(until),
-                    term: lease.record.term,
+                    until,
+                    last: Some(lease.record.clone()),
                 }
             }
         };
@@ -374,14 +383,6 @@ impl Turn<'_> {
                 at: self.now,
                 repair: true,
             };
-        }
-    }
-
-    fn take_services_read(&mut self, answer: Result<Vec<ServiceView>, Failure>) {
-        match self.state.service_call.take() {
-            Some(ServiceCall::Look) => self.take_look(answer),
-            Some(ServiceCall::Read { epoch }) => self.take_switch_read(epoch, answer),
-            Some(ServiceCall::Write { .. }) | None => {}
         }
     }
 }

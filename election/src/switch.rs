@@ -6,43 +6,20 @@
 use std::time::Duration;
 
 use crate::protocol::{Action, Failure, Notice};
-use crate::state::{Config, Defect, Progress, Queue, Role, ServiceCall, Sight, State, Term};
+use crate::state::{Defect, Predecessor, Progress, Queue, Role, ServiceCall, State, Term};
 use crate::step::Turn;
 use crate::{Epoch, Service, ServiceView, Timing, Version};
 
-/// What the Service lane would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Intent {
-    /// Ask whether somebody leads.
-    Look,
-    /// Read all Services, then write them.
-    Switch,
-}
-
 impl State {
-    /// The next intention of the Service lane and its time, if the lane is free.
-    pub(crate) fn service_intent(&self, config: &Config) -> Option<(Duration, Intent)> {
-        if self.service_call.is_some() {
-            return None;
-        }
-        match (&self.role, &self.sight) {
-            (
-                Role::Leading(Term {
-                    confirm: false,
-                    giving_up: None,
-                    progress,
-                    ..
-                }),
-                _,
-            ) => match progress {
-                Progress::Due { at, .. } => Some((*at, Intent::Switch)),
-                Progress::Done | Progress::Fenced { .. } | Progress::Renewing => None,
-            },
-            (Role::Standby, Sight::Absent { until: None, .. })
-                if self.pod.candidate && self.reason_to_give_up(config).is_none() =>
-            {
-                Some((self.pace.not_before, Intent::Look))
-            }
+    /// When the Service lane, if it is free, reads all Services in order to write them.
+    pub(crate) fn switch_at(&self) -> Option<Duration> {
+        match self.leading()? {
+            Term {
+                confirm: false,
+                giving_up: None,
+                progress: Progress::Due { at, .. },
+                ..
+            } if self.service_call.is_none() => Some(*at),
             _ => None,
         }
     }
@@ -50,56 +27,18 @@ impl State {
 
 impl Turn<'_> {
     pub(crate) fn run_service_lane(&mut self) {
-        let Some((at, intent)) = self.state.service_intent(self.config) else {
-            return;
-        };
-        if at > self.now {
-            return;
-        }
-        let call = match (intent, self.state.leading()) {
-            (Intent::Look, _) => ServiceCall::Look,
-            (Intent::Switch, Some(term)) => ServiceCall::Read { epoch: term.epoch },
-            (Intent::Switch, None) => return,
-        };
-        self.state.service_call = Some(call);
-        self.actions.push(Action::ReadServices);
-    }
-
-    /// There is no Lease and this pod has seen none: when a Service says that somebody else leads,
-    /// its leader may be about to make the Lease again, so it gets a whole lease.
-    pub(crate) fn take_look(&mut self, answer: Result<Vec<ServiceView>, Failure>) {
-        let Ok(views) = answer else {
-            self.slow_down();
-            return;
-        };
-        let me = self.config.identity.pod.as_str();
-        let led = views
-            .iter()
-            .filter_map(ServiceView::present)
-            .any(|service| {
-                service.epoch > Epoch::NONE
-                    && service.leader.as_deref().is_some_and(|pod| pod != me)
-            });
-        let wait = if led {
-            self.config.timing.lease()
-        } else {
-            Duration::ZERO
-        };
-        if let Sight::Absent {
-            until: until @ None,
-            ..
-        } = &mut self.state.sight
+        if self.state.switch_at().is_some_and(|at| at <= self.now)
+            && let Some(epoch) = self.state.epoch()
         {
-            *until = Some(self.now + wait);
-            self.run_lease_lane();
+            self.state.service_call = Some(ServiceCall::Read { epoch });
+            self.actions.push(Action::ReadServices);
         }
     }
 
-    pub(crate) fn take_switch_read(
-        &mut self,
-        epoch: Epoch,
-        answer: Result<Vec<ServiceView>, Failure>,
-    ) {
+    pub(crate) fn take_services_read(&mut self, answer: Result<Vec<ServiceView>, Failure>) {
+        let Some(ServiceCall::Read { epoch }) = self.state.service_call.take() else {
+            return;
+        };
         if !self.may_switch(epoch) {
             return;
         }
@@ -108,6 +47,9 @@ impl Turn<'_> {
             return;
         };
         self.report_what_cannot_be_switched(&views);
+        if self.waits_for_another(&views) {
+            return;
+        }
         if let Some((service, stored)) = self.fence(&views, epoch) {
             self.report(Notice::Fenced {
                 service,
@@ -122,7 +64,13 @@ impl Turn<'_> {
             return;
         }
         let queue = self.unwritten(&views, epoch);
+        // Somebody changed what this term has written already: that takes a new epoch.
+        let drifted = queue.iter().any(|(_, service)| service.epoch == epoch);
         self.remember(views);
+        if drifted && let Role::Leading(term) = &mut self.state.role {
+            term.progress = Progress::Drifted;
+            return;
+        }
         self.write_next(epoch, queue);
     }
 
@@ -149,6 +97,27 @@ impl Turn<'_> {
             }
             Err(failure) => self.try_again(Some(failure)),
         }
+    }
+
+    /// A Service names a leader who may believe to lead still, by a Lease that was deleted: it can
+    /// renew no longer, so a whole lease is waited once.
+    fn waits_for_another(&mut self, views: &[ServiceView]) -> bool {
+        let me = self.config.identity.pod.as_str();
+        let Role::Leading(term) = &mut self.state.role else {
+            return false;
+        };
+        let named = views
+            .iter()
+            .filter_map(ServiceView::present)
+            .filter(|s| s.epoch > Epoch::NONE);
+        let mut leaders = named.filter_map(|service| service.leader.as_deref());
+        let waits = leaders.any(|pod| pod != me && term.predecessor.may_be(pod));
+        if waits {
+            term.predecessor = Predecessor::Outwaited;
+            let at = self.now + self.config.timing.lease();
+            term.progress = Progress::Due { at, repair: false };
+        }
+        waits
     }
 
     /// An answer for a term that has ended, or is about to, is not acted upon.
@@ -191,6 +160,7 @@ impl Turn<'_> {
             if let Role::Leading(term) = &mut self.state.role {
                 term.progress = Progress::Done;
                 term.switched = true;
+                term.predecessor = Predecessor::Outwaited;
             }
             return;
         };

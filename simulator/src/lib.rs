@@ -1,3 +1,21 @@
-//! One modelled API server, for model checking and for seeded runs in virtual time.
+//! One modelled API server, for model checking and for seeded runs in virtual time, both of the
+//! real election core.
 //!
-//! Must not know: the network, the real clock, how the drivers talk to a real API server.
+//! A [`World`] is a server, some candidates and the messages between them. What can happen next is
+//! a list of [`Choice`]s: a model checker takes them all, a seeded run takes one at random. The
+//! invariants are checked after each ([`Violation`]).
+//!
+//! Must not know: the network, the real clock, how the sidecar talks to a real API server.
+
+mod budget;
+mod check;
+mod choice;
+mod node;
+mod server;
+mod world;
+
+pub use budget::Budget;
+pub use check::Violation;
+pub use choice::Choice;
+pub use server::{PodObject, Request, Server};
+pub use world::{Setup, World};

@@ -1,0 +1,75 @@
+//! The invariants, judged from what the server stores and from what the candidates answer.
+
+use std::time::Duration;
+
+use election::{Epoch, Holder, Identity, Lease};
+
+use crate::server::{Change, Request, Server};
+
+/// An invariant that does not hold. The numbers are the design's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Violation {
+    /// I1: a switch points a Service at a pod that is no candidate of the election.
+    SelectsStranger(String),
+    /// I2: a stored epoch went down, or stood while a Service was switched.
+    EpochFell {
+        /// What was stored.
+        from: Epoch,
+        /// What was written.
+        to: Epoch,
+    },
+    /// I6: a Lease held by another was taken before it had expired, and its pod is there.
+    LeaseTakenEarly {
+        /// Whose it was.
+        holder: Holder,
+        /// How long the record had stood.
+        age: Duration,
+    },
+    /// I11: two pods answer that they lead.
+    TwoLeaders(Identity, Identity),
+}
+
+/// Judges what a request of `writer` changed.
+pub(crate) fn judge(
+    server: &Server,
+    writer: &Identity,
+    request: &Request,
+    change: &Change,
+) -> Option<Violation> {
+    match (change, request) {
+        (Change::Service { before, after }, _) => {
+            let known = |name: &str| server.pods.iter().any(|p| p.identity.pod.as_str() == name);
+            let stranger = after.selected.clone().filter(|name| !known(name));
+            let fell = Violation::EpochFell {
+                from: before.epoch,
+                to: after.epoch,
+            };
+            (after.epoch <= before.epoch)
+                .then_some(fell)
+                .or_else(|| stranger.map(Violation::SelectsStranger))
+        }
+        (
+            Change::Lease {
+                before: Some((before, age)),
+            },
+            _,
+        ) => judge_taking(server, writer, before, *age),
+        (Change::Lease { before: None } | Change::Nothing, _) => None,
+    }
+}
+
+fn judge_taking(
+    server: &Server,
+    writer: &Identity,
+    before: &Lease,
+    age: Duration,
+) -> Option<Violation> {
+    let holder = before.record.holder.clone()?;
+    let gone = match &holder {
+        Holder::Candidate(id) if id == writer => return None,
+        Holder::Candidate(id) => server.pods.iter().all(|pod| pod.identity != *id),
+        Holder::Foreign(_) => false,
+    };
+    let early = age < before.record.duration && !gone;
+    early.then_some(Violation::LeaseTakenEarly { holder, age })
+}

@@ -1,0 +1,107 @@
+//! What can happen next.
+
+/// One thing that can happen to a world. Nodes and messages are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// The server carries a request out.
+    Execute {
+        /// Whose.
+        node: usize,
+        /// Which of its messages.
+        message: usize,
+    },
+    /// The answer reaches the candidate.
+    Deliver {
+        /// Whose.
+        node: usize,
+        /// Which of its messages.
+        message: usize,
+    },
+    /// The candidate's time-out passes first. The server may carry the request out later.
+    GiveUp {
+        /// Whose.
+        node: usize,
+        /// Which of its messages.
+        message: usize,
+    },
+    /// The Lease's watch catches up.
+    SeeLease {
+        /// Whose watch.
+        node: usize,
+    },
+    /// The Services' watches catch up.
+    SeeServices {
+        /// Whose watches.
+        node: usize,
+    },
+    /// The pods' watches catch up.
+    SeePods {
+        /// Whose watches.
+        node: usize,
+    },
+    /// The candidate's timer fires.
+    Wake {
+        /// Whose.
+        node: usize,
+    },
+    /// Time goes on, for all.
+    Tick,
+    /// The process dies.
+    Crash {
+        /// Whose.
+        node: usize,
+    },
+    /// The process starts again.
+    Restart {
+        /// Whose.
+        node: usize,
+    },
+    /// The pod is removed by force, and another of the same name is made. The old process lives on.
+    Remove {
+        /// Whose.
+        node: usize,
+    },
+    /// The old process of a removed pod ends, and the new pod's starts.
+    Replace {
+        /// Whose.
+        node: usize,
+    },
+    /// The pod turns unready, or ready again.
+    Flip {
+        /// Whose.
+        node: usize,
+    },
+    /// The process is asked to end.
+    Stop {
+        /// Whose.
+        node: usize,
+    },
+    /// Somebody deletes the Lease.
+    DeleteLease,
+    /// Somebody points the Services at nobody.
+    Drift,
+}
+
+impl Choice {
+    /// Whether this is something going wrong, and not just somebody's turn.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Execute { .. }
+            | Self::Deliver { .. }
+            | Self::SeeLease { .. }
+            | Self::SeeServices { .. }
+            | Self::SeePods { .. }
+            | Self::Wake { .. }
+            | Self::Restart { .. }
+            | Self::Replace { .. }
+            | Self::Tick => false,
+            Self::GiveUp { .. }
+            | Self::Crash { .. }
+            | Self::Remove { .. }
+            | Self::Flip { .. }
+            | Self::Stop { .. }
+            | Self::DeleteLease
+            | Self::Drift => true,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One candidate: the real core, its requests under way, and what its watches have yet to show.
+
+use election::{Action, Config, Event, Identity, Notice, OwnPod, Peer, State, step};
+
+use crate::server::{Request, Server};
+
+/// A pod with its sidecar's process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    /// `None`: the process is dead.
+    pub(crate) process: Option<State>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) behind: Behind,
+}
+
+/// What the watches have yet to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Behind {
+    pub(crate) lease: bool,
+    pub(crate) services: bool,
+    pub(crate) pods: bool,
+}
+
+/// A request and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Message {
+    pub(crate) sender: Identity,
+    pub(crate) request: Request,
+    /// The server's answer, once it was carried out.
+    pub(crate) answer: Option<Event>,
+    /// Whether the candidate still waits for the answer.
+    pub(crate) awaited: bool,
+}
+
+impl Node {
+    pub(crate) fn new(config: Config) -> Self {
+        let process = Some(State::new(State::ANCHOR));
+        Self {
+            config,
+            process,
+            messages: Vec::new(),
+            behind: Behind::all(),
+        }
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|state| state.is_leader(&self.config, State::ANCHOR))
+    }
+
+    /// Whether the timer is due.
+    pub(crate) fn is_due(&self) -> bool {
+        let wake = self
+            .process
+            .as_ref()
+            .and_then(|state| state.wake_at(&self.config));
+        wake.is_some_and(|at| at <= State::ANCHOR)
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.process = None;
+        for message in &mut self.messages {
+            message.awaited = false;
+        }
+        self.messages.retain(|message| message.answer.is_none());
+    }
+
+    pub(crate) fn start(&mut self, identity: Identity) {
+        self.config.identity = identity;
+        self.process = Some(State::new(State::ANCHOR));
+        self.behind = Behind::all();
+    }
+
+    pub(crate) fn take(&mut self, event: Event) -> Vec<Notice> {
+        let Some(state) = self.process.take() else {
+            return Vec::new();
+        };
+        let (state, actions) = step(&self.config, state, event, State::ANCHOR);
+        self.process = Some(state.normalise(State::ANCHOR));
+        let mut notices = Vec::new();
+        for action in actions {
+            let request = match action {
+                Action::Report(notice) => {
+                    notices.push(notice);
+                    continue;
+                }
+                Action::ReadLease => Request::ReadLease,
+                Action::ReadPod(identity) => Request::ReadPod(identity),
+                Action::ReadServices => Request::ReadServices,
+                Action::WriteLease {
+                    record,
+                    seen,
+                    timeout: _,
+                } => Request::WriteLease { record, seen },
+                Action::WriteService {
+                    service,
+                    seen,
+                    epoch,
+                } => {
+                    let pod = self.config.identity.pod.clone();
+                    Request::WriteService {
+                        service,
+                        seen,
+                        epoch,
+                        pod,
+                    }
+                }
+            };
+            let sender = self.config.identity.clone();
+            self.messages.push(Message {
+                sender,
+                request,
+                answer: None,
+                awaited: true,
+            });
+        }
+        notices
+    }
+
+    pub(crate) fn see_pods(&mut self, server: &Server) -> Vec<Notice> {
+        let me = &self.config.identity;
+        let own = server.pods.iter().find(|pod| pod.identity == *me);
+        let candidate = own.is_some_and(|pod| pod.ready);
+        let pod = OwnPod {
+            candidate,
+            leaving: false,
+            gone: own.is_none(),
+        };
+        let peer = |pod: &crate::PodObject| Peer {
+            identity: pod.identity.clone(),
+            candidate: pod.ready,
+            finished: false,
+        };
+        let peers = server.pods.iter().map(peer).collect();
+        let mut notices = self.take(Event::Pod(pod));
+        notices.extend(self.take(Event::Peers(peers)));
+        notices
+    }
+}
+
+impl Behind {
+    pub(crate) fn all() -> Self {
+        Self {
+            lease: true,
+            services: true,
+            pods: true,
+        }
+    }
+}
+
+impl Message {
+    /// What the candidate hears when it stops waiting.
+    pub(crate) fn failure(&self) -> Event {
+        let unknown = election::Failure::Unknown;
+        match self.request {
+            Request::ReadLease => Event::LeaseRead(Err(unknown)),
+            Request::WriteLease { .. } => Event::LeaseWritten(Err(unknown)),
+            Request::ReadPod(_) => Event::PodRead(Err(unknown)),
+            Request::ReadServices => Event::ServicesRead(Err(unknown)),
+            Request::WriteService { .. } => Event::ServiceWritten(Err(unknown)),
+        }
+    }
+
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(
+            self.request,
+            Request::WriteLease { .. } | Request::WriteService { .. }
+        )
+    }
+}
