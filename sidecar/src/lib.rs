@@ -1,3 +1,29 @@
 //! Labels its pod, takes part in the election, keeps the Service at the leader.
 //!
+//! A library, so that one process can run many candidates ([`run`]), and a thin binary
+//! ([`args::Args`]). The [`driver`] alone owns clock and I/O; who leads is decided in `election`.
+//!
 //! Must not know: how it was injected.
+
+pub mod args;
+
+mod api;
+mod clock;
+mod driver;
+mod events;
+mod feeds;
+mod http;
+mod lanes;
+mod lease;
+mod log;
+mod metrics;
+mod notices;
+mod own_pod;
+mod peers;
+mod pod;
+mod run;
+mod service;
+mod watch;
+
+pub use http::Error as HttpError;
+pub use run::{Error, Settings, run};

@@ -1,0 +1,370 @@
+//! Requests to the API server: each with a time-out, each counted, and their errors understood by
+//! code, never by text.
+//!
+//! kube's client speaks HTTP/1.1 only (its connector offers no ALPN), and that must stay so: every
+//! watch then has a connection of its own, and none can hold up a renewal as streams that share
+//! one HTTP/2 connection and its flow control can.
+//!
+//! Must not know: what is asked for, and why.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use election::Failure;
+use futures::{StreamExt as _, stream::BoxStream};
+use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::core::Request;
+use kube::{Client, Config};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::metrics::{Metrics, Outcome};
+
+/// The client of one namespace.
+#[derive(Clone)]
+pub(crate) struct Api {
+    config: Arc<Config>,
+    client: Client,
+    namespace: Arc<str>,
+    metrics: Metrics,
+}
+
+/// A resource that the sidecar asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Lease,
+    Service,
+    Pod,
+    Event,
+}
+
+/// A request without a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{request}: no answer within {timeout:?}")]
+    TimedOut { request: String, timeout: Duration },
+    #[error("{request}")]
+    Failed {
+        request: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// Which objects of a kind.
+#[derive(Debug, Clone)]
+pub(crate) enum Selector {
+    /// The one of this name: what a Role limited by resourceNames allows.
+    Name(String),
+    /// All that carry this label.
+    Label(&'static str),
+}
+
+/// The answer to a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct List<T> {
+    pub(crate) metadata: ListMeta,
+    #[serde(default = "Vec::new")]
+    pub(crate) items: Vec<T>,
+}
+
+/// The revision of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListMeta {
+    pub(crate) resource_version: String,
+}
+
+impl Api {
+    pub(crate) fn new(
+        mut config: Config,
+        namespace: &str,
+        metrics: Metrics,
+    ) -> Result<Self, kube::Error> {
+        // The core decides what is tried again, and when.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(2));
+        // Watches are silent for long; every other request has its own time-out.
+        config.read_timeout = None;
+        config.write_timeout = Some(Duration::from_secs(10));
+        let client = Client::try_from(config.clone())?;
+        Ok(Self {
+            config: Arc::new(config),
+            client,
+            namespace: namespace.into(),
+            metrics,
+        })
+    }
+
+    /// The same API by connections of its own, so that the next request does not go into one that
+    /// is dead and does not know it.
+    pub(crate) fn on_new_connections(&self) -> Self {
+        let client = Client::try_from(Config::clone(&self.config));
+        let client = client.unwrap_or_else(|_| self.client.clone());
+        Self {
+            client,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Reads one object from a quorum; `None`: there is none.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<Option<T>, Error> {
+        let request = self.path(kind).get(name, &GetParams::default());
+        let answer = self.ask(kind, "get", name, request, timeout).await;
+        match answer {
+            Err(error) if error.code() == Some(404) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Writes a whole object to its name.
+    pub(crate) async fn put(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: &Value,
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        let manager = Some(contract::names::PRODUCT.to_owned());
+        let params = PostParams {
+            field_manager: manager,
+            ..PostParams::default()
+        };
+        let request = self
+            .path(kind)
+            .replace(name, &params, object.to_string().into_bytes());
+        self.ask(kind, "update", name, request, timeout).await
+    }
+
+    /// A JSON merge patch.
+    pub(crate) async fn merge<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        name: &str,
+        patch: &Value,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let manager = Some(contract::names::PRODUCT.to_owned());
+        let params = PatchParams {
+            field_manager: manager,
+            ..PatchParams::default()
+        };
+        let request = self.path(kind).patch(name, &params, &Patch::Merge(patch));
+        self.ask(kind, "patch", name, request, timeout).await
+    }
+
+    /// Makes an object.
+    pub(crate) async fn create(
+        &self,
+        kind: Kind,
+        object: &Value,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let request = self
+            .path(kind)
+            .create(&PostParams::default(), object.to_string().into_bytes());
+        self.ask::<Value>(kind, "create", "", request, timeout)
+            .await
+            .map(drop)
+    }
+
+    /// Reads all that are selected from a quorum.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        selector: &Selector,
+        timeout: Duration,
+    ) -> Result<List<T>, Error> {
+        let params = match selector {
+            Selector::Name(name) => ListParams::default().fields(&by_name(name)),
+            Selector::Label(key) => ListParams::default().labels(key),
+        };
+        self.ask(kind, "list", "", self.path(kind).list(&params), timeout)
+            .await
+    }
+
+    /// Follows what is selected from this revision on, for so many seconds. `timeout` is for the
+    /// first byte of the answer only.
+    pub(crate) async fn watch<T: Clone + DeserializeOwned + Send + 'static>(
+        &self,
+        kind: Kind,
+        selector: &Selector,
+        version: &str,
+        seconds: u32,
+        timeout: Duration,
+    ) -> Result<BoxStream<'static, Result<WatchEvent<T>, kube::Error>>, Error> {
+        let params = match selector {
+            Selector::Name(name) => WatchParams::default().fields(&by_name(name)),
+            Selector::Label(key) => WatchParams::default().labels(key),
+        };
+        let request = self.path(kind).watch(&params.timeout(seconds), version);
+        let answer = async {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request_events::<T>(request).await
+        };
+        let stream = self.count(kind, "watch", "", answer, timeout).await?;
+        Ok(stream.boxed())
+    }
+
+    fn path(&self, kind: Kind) -> Request {
+        let (group, plural) = kind.path();
+        Request::new(format!("{group}/namespaces/{}/{plural}", self.namespace))
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        verb: &'static str,
+        name: &str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let answer = async {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request(request).await
+        };
+        self.count(kind, verb, name, answer, timeout).await
+    }
+
+    async fn count<T>(
+        &self,
+        kind: Kind,
+        verb: &'static str,
+        name: &str,
+        answer: impl Future<Output = Result<T, kube::Error>>,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let request = || format!("{verb} {} {}/{name}", kind.name(), self.namespace);
+        let result = match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(Error::Failed {
+                request: request(),
+                source: Box::new(source),
+            }),
+            Err(_) => Err(Error::TimedOut {
+                request: request(),
+                timeout,
+            }),
+        };
+        let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::ok);
+        self.metrics.request(kind.name(), verb, outcome);
+        result
+    }
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Service => "service",
+            Self::Pod => "pod",
+            Self::Event => "event",
+        }
+    }
+
+    fn path(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Lease => ("/apis/coordination.k8s.io/v1", "leases"),
+            Self::Service => ("/api/v1", "services"),
+            Self::Pod => ("/api/v1", "pods"),
+            Self::Event => ("/apis/events.k8s.io/v1", "events"),
+        }
+    }
+}
+
+impl Error {
+    /// The HTTP code of a Status, if the API server answered with one.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Failed { source, .. } => status_code(source),
+            Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// What the core makes of it.
+    pub(crate) fn failure(&self) -> Failure {
+        match self.code() {
+            Some(409) => Failure::Conflict,
+            Some(403 | 422) => Failure::Refused,
+            _ => Failure::Unknown,
+        }
+    }
+
+    /// Whether the connection, and not the API server, may be to blame.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.code().is_none()
+    }
+
+    /// The whole chain in one line, for a log.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(error) = next {
+            text = format!("{text}: {error}");
+            next = error.source();
+        }
+        text
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self, self.code()) {
+            (Self::TimedOut { .. }, _) => Outcome::timeout,
+            (_, Some(404)) => Outcome::not_found,
+            (_, Some(409)) => Outcome::conflict,
+            (_, Some(403 | 422)) => Outcome::refused,
+            _ => Outcome::error,
+        }
+    }
+}
+
+/// The HTTP code of a Status.
+pub(crate) fn status_code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+fn by_name(name: &str) -> String {
+    format!("metadata.name={name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Failure};
+    use kube::core::Status;
+
+    fn answered(code: u16) -> Error {
+        let status = Status::failure("any text", "AnyReason").with_code(code);
+        Error::Failed {
+            request: "update lease x/y".to_owned(),
+            source: Box::new(kube::Error::Api(status.boxed())),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_code() {
+        for (code, meant) in [
+            (409, Failure::Conflict),
+            (403, Failure::Refused),
+            (422, Failure::Refused),
+            (404, Failure::Unknown),
+            (429, Failure::Unknown),
+            (500, Failure::Unknown),
+            (503, Failure::Unknown),
+        ] {
+            assert_eq!(answered(code).failure(), meant, "{code}");
+        }
+    }
+}

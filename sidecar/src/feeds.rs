@@ -1,0 +1,126 @@
+//! The four watches of a sidecar, and what the driver hears of them: its pod, its peers, its
+//! Services, its Lease.
+
+use std::time::Duration;
+
+use contract::names::LABEL;
+use election::{Identity, Peer};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use crate::api::{Api, Kind, Selector};
+use crate::peers::Peers;
+use crate::watch::{Change, Closed, Feed, follow};
+use crate::{lease, pod, service};
+
+/// What a watch shows. It may be old news.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The Lease; `None`: it is gone.
+    Lease(Option<lease::Object>),
+    /// Service number `.0`; `None`: it is forbidden to look.
+    Service(usize, Option<service::Sight>),
+    /// The own pod; `None`: it is gone.
+    Pod(Option<Box<pod::Object>>),
+    /// The pods of the election, best-ranked first.
+    Peers(Vec<Peer>),
+    /// It is forbidden to list or to watch these.
+    Forbidden(Kind),
+}
+
+/// Whom and what to watch.
+pub(crate) struct Watched<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) lease: &'a str,
+    pub(crate) services: &'a [String],
+    pub(crate) container: Option<&'a str>,
+}
+
+/// Where watching is forbidden, objects are read so often.
+const POLL: Duration = Duration::from_secs(5);
+/// News that wait for the driver.
+const QUEUE: usize = 16;
+
+/// Starts the watches in `tasks`.
+pub(crate) fn start(
+    watched: &Watched<'_>,
+    api: &Api,
+    reopen: &watch::Receiver<u64>,
+    tasks: &mut JoinSet<Result<(), Closed>>,
+) -> mpsc::Receiver<News> {
+    let (out, news) = mpsc::channel(QUEUE);
+    let feed = |kind, selector, poll| Feed {
+        api: api.clone(),
+        kind,
+        selector,
+        poll,
+        reopen: reopen.clone(),
+    };
+    let named = |name: &str| Selector::Name(name.to_owned());
+
+    let own = feed(Kind::Pod, named(watched.identity.pod.as_str()), Some(POLL));
+    tasks.spawn(follow(own, out.clone(), own_pod));
+
+    let mut peers = Peers::new(watched.lease, watched.container);
+    let labelled = feed(Kind::Pod, Selector::Label(LABEL), None);
+    tasks.spawn(follow(labelled, out.clone(), move |change| {
+        peers.take(change).map(News::Peers)
+    }));
+
+    for (index, name) in watched.services.iter().enumerate() {
+        let service = feed(Kind::Service, named(name), Some(POLL));
+        tasks.spawn(follow(service, out.clone(), move |change| {
+            one_service(index, change)
+        }));
+    }
+
+    // The core asks for the Lease by itself when its watch is silent.
+    let lease = feed(Kind::Lease, named(watched.lease), None);
+    tasks.spawn(follow(lease, out, the_lease));
+    news
+}
+
+fn own_pod(change: Change<pod::Object>) -> Option<News> {
+    Some(match change {
+        Change::All(mut pods) => News::Pod(pods.pop().map(Box::new)),
+        Change::Put(pod) => News::Pod(Some(Box::new(pod))),
+        Change::Gone(_) => News::Pod(None),
+        Change::Unavailable => News::Forbidden(Kind::Pod),
+    })
+}
+
+fn one_service(index: usize, change: Change<service::Object>) -> Option<News> {
+    let object = match change {
+        Change::All(mut services) => services.pop(),
+        Change::Put(service) => Some(service),
+        Change::Gone(_) => None,
+        Change::Unavailable => return Some(News::Service(index, None)),
+    };
+    let sight = match object.map(service::Sight::of) {
+        None => service::Sight::missing(),
+        Some(Ok(sight)) => sight,
+        Some(Err(error)) => {
+            debug!(error = %error, "a service that cannot be read");
+            return None;
+        }
+    };
+    Some(News::Service(index, Some(sight)))
+}
+
+fn the_lease(change: Change<Value>) -> Option<News> {
+    let raw = match change {
+        Change::All(mut leases) => leases.pop(),
+        Change::Put(lease) => Some(lease),
+        Change::Gone(_) => None,
+        Change::Unavailable => return Some(News::Forbidden(Kind::Lease)),
+    };
+    match raw.map(lease::Object::parse).transpose() {
+        Ok(object) => Some(News::Lease(object)),
+        Err(error) => {
+            debug!(error = %error, "a lease that cannot be read");
+            None
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The status endpoint: what the application can ask. Nothing on it changes state.
+//!
+//! Must not know: Kubernetes, how anything is decided. Each answer compares the validity of the
+//! leadership with the clock, so that a driver that is late cannot make it lie.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, wall};
+use crate::metrics::{CONTENT_TYPE, Metrics, Now};
+
+/// What the driver knows, as it published it last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    /// Whom the Lease names.
+    pub(crate) leader: Option<String>,
+    /// This pod leads, and may say so until then.
+    pub(crate) leads_until: Option<Duration>,
+    /// The last acknowledged renewal was sent then.
+    pub(crate) renewed: Option<Duration>,
+    /// The epoch that stands, as far as is known here.
+    pub(crate) epoch: Option<String>,
+    /// The term that the Lease counts.
+    pub(crate) term: Option<u64>,
+    /// The Lease was last heard of then.
+    pub(crate) contact: Option<Duration>,
+    pub(crate) fenced: bool,
+    /// The driver means to do something by then.
+    pub(crate) due: Option<Duration>,
+}
+
+/// What the endpoint answers from.
+#[derive(Clone)]
+pub(crate) struct Status {
+    pub(crate) clock: Clock,
+    pub(crate) lease: Duration,
+    pub(crate) snapshot: watch::Receiver<Snapshot>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The endpoint cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: choose another address or port by --listen")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It stopped serving.
+    #[error("the status endpoint ended")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Binds the address. `[::]` takes IPv4 too, and becomes `0.0.0.0` where there is no IPv6.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let everywhere = address.ip() == Ipv6Addr::UNSPECIFIED;
+    let bound = match TcpListener::bind(address).await {
+        Err(error) if everywhere && error.kind() != std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| Error::Listen { address, source })
+}
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, status: Status) -> Result<(), Error> {
+    let routes = Router::new()
+        .route("/", get(name))
+        .route("/healthz", get(healthz))
+        .route("/leader", get(leader))
+        .route("/metrics", get(metrics))
+        .route("/ready", get(ready))
+        .with_state(Arc::new(status));
+    axum::serve(listener, routes).await.map_err(Error::Serve)
+}
+
+/// The answer of `/`, as the leader-elector of 2016 gave it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Name {
+    name: String,
+}
+
+/// The answer of `/leader`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    /// Whom the Lease names; null: nobody, or not known yet.
+    leader: Option<String>,
+    is_leader: bool,
+    /// As Kubernetes writes revisions: a decimal in a string.
+    epoch: Option<String>,
+    term: Option<u64>,
+    /// Only on the leader: until when it may say so without another renewal.
+    valid_until: Option<String>,
+    /// Whether the API server has confirmed this lately: within the validity on the leader, within
+    /// the lease's length elsewhere.
+    confirmed: bool,
+}
+
+impl Status {
+    fn leads(&self, now: Duration) -> bool {
+        self.snapshot
+            .borrow()
+            .leads_until
+            .is_some_and(|end| now < end)
+    }
+
+    fn is_stuck(&self, now: Duration) -> bool {
+        self.snapshot
+            .borrow()
+            .due
+            .is_some_and(|due| now > due + self.lease)
+    }
+
+    fn leader(&self, now: Duration) -> Leader {
+        let snapshot = self.snapshot.borrow();
+        let left = snapshot.leads_until.and_then(|end| end.checked_sub(now));
+        let left = left.filter(|left| !left.is_zero());
+        let heard = snapshot
+            .contact
+            .is_some_and(|at| now.saturating_sub(at) < self.lease);
+        Leader {
+            leader: snapshot.leader.clone(),
+            is_leader: left.is_some(),
+            epoch: snapshot.epoch.clone(),
+            term: snapshot.term,
+            valid_until: left
+                .and_then(|left| wall().checked_add(left).ok())
+                .map(|end| format!("{end:.3}")),
+            confirmed: left.is_some() || (heard && snapshot.leads_until.is_none()),
+        }
+    }
+
+    fn figures(&self, now: Duration) -> Now {
+        let snapshot = self.snapshot.borrow();
+        let age = |since: Option<Duration>| since.map(|at| now.saturating_sub(at).as_secs_f64());
+        Now {
+            leads: snapshot.leads_until.is_some_and(|end| now < end),
+            fenced: snapshot.fenced,
+            renewal_age: age(snapshot.renewed),
+            contact_age: age(snapshot.contact),
+        }
+    }
+}
+
+async fn name(State(status): State<Arc<Status>>) -> Json<Name> {
+    Json(Name {
+        name: status.snapshot.borrow().leader.clone().unwrap_or_default(),
+    })
+}
+
+async fn leader(State(status): State<Arc<Status>>) -> Json<Leader> {
+    Json(status.leader(status.clock.now()))
+}
+
+async fn ready(State(status): State<Arc<Status>>) -> (StatusCode, &'static str) {
+    if status.leads(status.clock.now()) {
+        (StatusCode::OK, "leader\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not the leader\n")
+    }
+}
+
+async fn healthz(State(status): State<Arc<Status>>) -> (StatusCode, &'static str) {
+    if status.is_stuck(status.clock.now()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "the election is stuck\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    let text = status.metrics.encode(status.figures(status.clock.now()));
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(12);
+
+    fn status(snapshot: Snapshot) -> Status {
+        let (_, receiver) = watch::channel(snapshot);
+        Status {
+            clock: Clock::start(),
+            lease: LEASE,
+            snapshot: receiver,
+            metrics: Metrics::new("web"),
+        }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_leader_stops_saying_so_at_its_deadline_without_the_driver() {
+        let status = status(Snapshot {
+            leader: Some("web-0".to_owned()),
+            leads_until: Some(seconds(8)),
+            contact: Some(seconds(0)),
+            ..Snapshot::default()
+        });
+        assert!(status.leads(seconds(7)));
+        let late = status.leader(seconds(8));
+        assert!(!status.leads(seconds(8)));
+        let expected = Leader {
+            leader: Some("web-0".to_owned()),
+            is_leader: false,
+            epoch: None,
+            term: None,
+            valid_until: None,
+            confirmed: false,
+        };
+        assert_eq!(late, expected);
+    }
+
+    #[test]
+    fn a_standby_that_heard_of_the_lease_confirms_its_leader() {
+        let status = status(Snapshot {
+            contact: Some(seconds(5)),
+            ..Snapshot::default()
+        });
+        assert!(status.leader(seconds(16)).confirmed);
+        assert!(!status.leader(seconds(17)).confirmed);
+    }
+
+    #[test]
+    fn a_driver_is_stuck_when_it_is_late_by_more_than_a_lease() {
+        let status = status(Snapshot {
+            due: Some(seconds(4)),
+            ..Snapshot::default()
+        });
+        assert!(!status.is_stuck(seconds(16)));
+        assert!(status.is_stuck(seconds(17)));
+    }
+}

@@ -1,0 +1,249 @@
+//! What people are told: a log line, a Kubernetes Event, a count.
+//!
+//! Must not know: how anything is decided.
+
+use std::sync::Arc;
+
+use contract::names::reason;
+use election::{Holder, How, Notice, Why};
+use tracing::{info, warn};
+
+use crate::api::Kind;
+use crate::events::{Note, Object, Queue};
+use crate::lanes::Names;
+use crate::metrics::Metrics;
+
+/// Tells people. Knows the UIDs, without which an Event is not shown with its object.
+#[derive(Debug)]
+pub(crate) struct Herald {
+    names: Arc<Names>,
+    namespace: String,
+    pod_uid: String,
+    lease_uid: Option<String>,
+    service_uids: Vec<Option<String>>,
+    events: Queue,
+    metrics: Metrics,
+    refused: bool,
+}
+
+impl Herald {
+    pub(crate) fn new(
+        names: Arc<Names>,
+        namespace: &str,
+        pod_uid: &str,
+        events: Queue,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            pod_uid: pod_uid.to_owned(),
+            lease_uid: None,
+            service_uids: vec![None; names.services.len()],
+            names,
+            events,
+            metrics,
+            refused: false,
+        }
+    }
+
+    pub(crate) fn know_lease(&mut self, uid: Option<&str>) {
+        if uid.is_some() && self.lease_uid.as_deref() != uid {
+            self.lease_uid = uid.map(str::to_owned);
+        }
+    }
+
+    pub(crate) fn know_service(&mut self, service: usize, uid: Option<&str>) {
+        if let (Some(known), Some(uid)) = (self.service_uids.get_mut(service), uid)
+            && known.as_deref() != Some(uid)
+        {
+            *known = Some(uid.to_owned());
+        }
+    }
+
+    /// A request was refused. Said once, until one succeeds that needs the same rights.
+    pub(crate) fn refuse(&mut self, error: Option<String>) {
+        if self.refused {
+            return;
+        }
+        self.refused = true;
+        let error = error.unwrap_or_default();
+        warn!(
+            ns = self.namespace,
+            name = %self.names.pod,
+            error,
+            "the API server refuses a request of the election: give the service account the rights \
+             of the documented Role; trying again until then"
+        );
+        self.put(
+            self.pod(),
+            reason::FORBIDDEN,
+            true,
+            &format!("refused: {error}"),
+        );
+    }
+
+    pub(crate) fn tell(&mut self, notice: &Notice) {
+        let (ns, pod) = (self.namespace.as_str(), self.names.pod.as_str());
+        match notice {
+            Notice::Elected { epoch, term, how } => {
+                let right = right(how);
+                info!(ns, name = pod, %epoch, term, how = right, "leading");
+                self.metrics.terms.inc();
+                self.refused = false;
+                // The same leader goes on: no news for those who watch the Service.
+                if !matches!(how, How::Repair) {
+                    let text = format!("{pod} leads: {right} (term {term}, epoch {epoch})");
+                    self.put_on_all(reason::LEADER_ELECTED, &text);
+                }
+            }
+            Notice::Lost(why) => {
+                let why = cause(*why);
+                info!(ns, name = pod, why, "leading no longer");
+                self.metrics.losses.inc();
+                self.put_on_all(
+                    reason::LEADER_LOST,
+                    &format!("{pod} leads no longer: {why}"),
+                );
+            }
+            Notice::Switched {
+                service,
+                from,
+                epoch,
+            } => {
+                let from = from.as_deref().unwrap_or("every pod");
+                info!(ns, name = self.service(*service), from, to = pod, %epoch, "switched");
+                self.metrics.switches.inc();
+                let text = format!("selects {pod} in place of {from} (epoch {epoch})");
+                self.put(self.about(*service), reason::SERVICE_SWITCHED, false, &text);
+            }
+            Notice::Restored {
+                service,
+                from,
+                epoch,
+            } => {
+                let from = from.as_deref().unwrap_or("every pod");
+                warn!(ns, name = self.service(*service), from, to = pod, %epoch, "restored");
+                self.metrics.repairs.inc();
+                let text = format!(
+                    "selects {pod} again: somebody had changed the selector or our annotations, and \
+                     it selected {from} (epoch {epoch})"
+                );
+                self.put(self.about(*service), reason::SELECTOR_RESTORED, true, &text);
+            }
+            Notice::Missing { service } => {
+                let name = self.service(*service);
+                warn!(
+                    ns,
+                    name, "the service does not exist: create it, or correct --service-name"
+                );
+                let text = format!("service {name} does not exist: it is switched once it does");
+                self.put(self.pod(), reason::SERVICE_MISSING, true, &text);
+            }
+            Notice::WithoutSelector { service } => {
+                let name = self.service(*service);
+                warn!(
+                    ns,
+                    name, "the service has no selector: give it the one of the pods"
+                );
+                let text = "has no selector of its own, so it cannot be pointed at a leader";
+                self.put(
+                    self.about(*service),
+                    reason::SERVICE_WITHOUT_SELECTOR,
+                    true,
+                    text,
+                );
+            }
+            Notice::Fenced {
+                service,
+                stored,
+                ours,
+            } => {
+                let name = self.service(*service);
+                warn!(ns, name, %stored, epoch = %ours, "a higher epoch is stored: not switched");
+                let text = format!("not switched to {pod}: stores epoch {stored}, above {ours}");
+                self.put(self.about(*service), reason::FENCED, true, &text);
+            }
+            Notice::ForeignHolder(holder) => {
+                warn!(
+                    ns,
+                    name = self.names.lease,
+                    holder,
+                    "another program holds the lease"
+                );
+                let text = format!("held by {holder}, another program: waiting for its expiry");
+                self.put(self.lease(), reason::FOREIGN_LEASE, true, &text);
+            }
+            Notice::Refused => self.refuse(None),
+        }
+    }
+
+    fn put_on_all(&self, reason: &'static str, text: &str) {
+        for service in 0..self.names.services.len() {
+            self.put(self.about(service), reason, false, text);
+        }
+        self.put(self.pod(), reason, false, text);
+        self.put(self.lease(), reason, false, text);
+    }
+
+    fn put(&self, about: Object, reason: &'static str, warning: bool, text: &str) {
+        let text = text.chars().take(1000).collect();
+        self.events.put(Note {
+            about,
+            reason,
+            warning,
+            text,
+        });
+    }
+
+    fn service(&self, service: usize) -> &str {
+        self.names.services.get(service).map_or("", String::as_str)
+    }
+
+    fn about(&self, service: usize) -> Object {
+        let uid = self.service_uids.get(service).cloned().flatten();
+        Object {
+            kind: Kind::Service,
+            name: self.service(service).to_owned(),
+            uid,
+        }
+    }
+
+    fn pod(&self) -> Object {
+        let name = self.names.pod.as_str().to_owned();
+        Object {
+            kind: Kind::Pod,
+            name,
+            uid: Some(self.pod_uid.clone()),
+        }
+    }
+
+    fn lease(&self) -> Object {
+        Object {
+            kind: Kind::Lease,
+            name: self.names.lease.clone(),
+            uid: self.lease_uid.clone(),
+        }
+    }
+}
+
+fn right(how: &How) -> String {
+    match how {
+        How::Vacant => "the lease named nobody".to_owned(),
+        How::Resumed => "the lease named this pod".to_owned(),
+        How::Expired(Holder::Candidate(before)) => format!("the lease of {} expired", before.pod),
+        How::Expired(Holder::Foreign(before)) => format!("the lease of {before} expired"),
+        How::Evidence(before) => format!("pod {} is gone", before.pod),
+        How::Repair => "a new term to set a service right".to_owned(),
+    }
+}
+
+fn cause(why: Why) -> &'static str {
+    match why {
+        Why::Deadline => "no renewal was acknowledged before the deadline",
+        Why::Replaced => "the lease names another",
+        Why::Stopped => "the process was asked to end",
+        Why::Leaving => "the pod is being deleted",
+        Why::Gone => "the pod is gone",
+        Why::Unready => "the pod is unready, and another is ready",
+    }
+}
