@@ -1,3 +1,31 @@
-//! A real etcd, kube-apiserver and kube-controller-manager, with pods as processes.
+//! A real control plane in a temporary folder, with pods as processes: for tests and the demo.
 //!
-//! Must not know: what is elected, injected or switched.
+//! [`Cluster::start`] runs the real etcd, kube-apiserver and kube-controller-manager, without root
+//! and beside other rigs (Linux). Its process [`Node`] plays scheduler and kubelet: it runs the
+//! programs of this workspace for this product's images, and a small HTTP server for every other
+//! image. A [`Forwarder`] plays a Service; a [`Recorder`] keeps every revision, and checks what
+//! must hold at each.
+//!
+//! A rig, not a product. Must not know: how leaders are elected, what the webhook injects.
+
+mod cluster;
+mod control_plane;
+mod forwarder;
+mod http;
+mod loopback;
+mod node;
+mod programs;
+mod reaper;
+mod record;
+mod steady;
+mod surroundings;
+mod tools;
+
+pub use cluster::{Cluster, Options, Output};
+pub use forwarder::Forwarder;
+pub use node::{NODE, Node, UNSUPPORTED};
+pub use programs::{Programs, programs};
+pub use reaper::MARK;
+pub use record::{Change, Kind, Pin, Recorder};
+pub use rustix::process::Signal;
+pub use tools::{HELM, KUBERNETES, Tool};
