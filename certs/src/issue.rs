@@ -13,7 +13,7 @@ use rcgen::{
 };
 
 /// A certificate is valid from this long before it was made, for clocks that are behind.
-const BACKDATED: Duration = Duration::from_secs(300);
+const BACKDATED: Duration = Duration::from_mins(5);
 
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -181,12 +181,12 @@ fn params(
 ) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
     for name in names {
-        let named =
+        let alone =
             CertificateParams::new([(*name).to_owned()]).map_err(|source| IssueError::Name {
                 name: (*name).to_owned(),
                 source,
             })?;
-        params.subject_alt_names.extend(named.subject_alt_names);
+        params.subject_alt_names.extend(alone.subject_alt_names);
     }
     params.distinguished_name = rcgen::DistinguishedName::new();
     if let Some(organisation) = organisation {
@@ -208,7 +208,7 @@ mod tests {
 
     fn validity() -> Validity {
         Validity::starting(
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
             Duration::from_hours(24),
         )
     }

@@ -256,13 +256,13 @@ impl Reader<'_> {
         let resources = &spec.resources;
         self.not_above(
             annotation::CPU_REQUEST,
-            &resources.cpu_request,
-            &resources.cpu_limit,
+            resources.cpu_request.as_ref(),
+            resources.cpu_limit.as_ref(),
         );
         self.not_above(
             annotation::MEMORY_REQUEST,
-            &resources.memory_request,
-            &resources.memory_limit,
+            resources.memory_request.as_ref(),
+            resources.memory_limit.as_ref(),
         );
         Some(spec)
     }
@@ -270,8 +270,8 @@ impl Reader<'_> {
     fn not_above(
         &mut self,
         key: &'static str,
-        request: &Option<Quantity>,
-        limit: &Option<Quantity>,
+        request: Option<&Quantity>,
+        limit: Option<&Quantity>,
     ) {
         let (Some(request), Some(limit)) = (request, limit) else {
             return;

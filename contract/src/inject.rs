@@ -163,7 +163,7 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
         // The API server has a word for it.
         return Ok(unchanged(Reason::Injected));
     };
-    let record = Record::on(template);
+    let record = Record::on_or_as(template, old_template(request));
     let plain = record
         .as_ref()
         .map_or_else(|| template.clone(), |r| r.take_out(template));
@@ -187,6 +187,10 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
             Reason::ByHand,
         ));
     }
+    let named_before = record.is_some_and(|record| record.service_account_name.is_some());
+    if !named_before {
+        warnings.account(spec, &plain);
+    }
     let injection = Injection {
         spec,
         settings,
@@ -204,18 +208,20 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
 
 /// The old template, where the user's part of it and our annotations are what they were.
 fn carried_over<'a>(request: &Request<'a>, plain: &Value) -> Option<&'a Value> {
-    let old = request.old?;
-    let template = workload::template(old)?;
-    let record = Record::on(template)?;
-    let same_template = record.take_out(template) == *plain;
-    let same_annotations =
-        annotations::ours(old.get("metadata")) == annotations::ours(request.object.get("metadata"));
+    let template = old_template(request)?;
+    let same_template = Record::on(template)?.take_out(template) == *plain;
+    let same_annotations = annotations::ours(request.old?.get("metadata"))
+        == annotations::ours(request.object.get("metadata"));
     (same_template && same_annotations && template::has_sidecar(template)).then_some(template)
+}
+
+fn old_template<'a>(request: &Request<'a>) -> Option<&'a Value> {
+    request.old.and_then(workload::template)
 }
 
 fn take_out(request: &Request<'_>, reason: Reason) -> Decision {
     let found = workload::template(request.object)
-        .and_then(|template| Some((template, Record::on(template)?)));
+        .and_then(|template| Some((template, Record::on_or_as(template, old_template(request))?)));
     match found {
         Some((template, record)) => {
             let plain = record.take_out(template);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{claim::Claim, names, workload};
+use crate::{claim::Claim, names, values::ServiceName, workload};
 
 /// The label that tells our objects from those that users made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -88,7 +88,7 @@ impl Election<'_> {
             .members
             .iter()
             .flat_map(|member| member.claim.services.iter())
-            .map(|name| name.as_str())
+            .map(ServiceName::as_str)
             .collect();
         let leases: BTreeSet<&str> = self
             .members

@@ -4,6 +4,13 @@
 //! of the Services and what settings differ. Golden are `report.yaml` and, where something is
 //! changed, `patch.json`. After a wanted change: `UPDATE_GOLDEN=1 cargo test -p contract`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

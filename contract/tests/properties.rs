@@ -1,5 +1,7 @@
 //! What holds for the injection of every workload, generated at random.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use contract::{
     facts::Facts,
     inject::{self, PullPolicy, Reason, Request, Settings},

@@ -52,7 +52,7 @@ pub(crate) fn router(cluster: Cluster, settings: Settings, metrics: Arc<Metrics>
 async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response {
     let read = tokio::time::timeout(BODY, axum::body::to_bytes(body, MOST_BYTES)).await;
     let Ok(Ok(bytes)) = read else {
-        let answer = Answer::denied(String::new(), "the review cannot be read or is too long");
+        let answer = Answer::denied("", "the review cannot be read or is too long");
         return (StatusCode::PAYLOAD_TOO_LARGE, answer).into_response();
     };
     let began = clock::instant();
@@ -71,7 +71,7 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
         }
         Err(refused) => {
             tracing::warn!(uid = refused.uid, error = refused.message, "not a review");
-            let answer = Answer::denied(refused.uid, &refused.message);
+            let answer = Answer::denied(&refused.uid, &refused.message);
             (StatusCode::BAD_REQUEST, "malformed", answer)
         }
     };
@@ -84,7 +84,7 @@ impl Admission {
         let Some(request) = review.subject() else {
             // The configuration sends us nothing of the kind; if somebody's does, it is let in.
             tracing::warn!("none of our business");
-            return ("ignored", Answer::allowed(review.uid));
+            return ("ignored", Answer::allowed(&review.uid));
         };
         let facts = match annotations::services(request.object.get("metadata")) {
             Some(named) => services::facts(&self.cluster, &review.namespace, &named).await,
@@ -104,11 +104,11 @@ impl Admission {
                     dry_run = review.dry_run,
                     "admitted"
                 );
-                (reason, Answer::decided(review.uid, decision))
+                (reason, Answer::decided(&review.uid, decision))
             }
             Err(denied) => {
                 tracing::info!(error = denied.message, dry_run = review.dry_run, "denied");
-                ("denied", Answer::denied(review.uid, &denied.message))
+                ("denied", Answer::denied(&review.uid, &denied.message))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The flags, each with its environment variable.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::Context;
 use contract::{
@@ -125,9 +125,10 @@ pub struct Args {
     #[arg(
         long,
         env = "SERVICE_LEADER_ELECTION_WEBHOOK_LOG_LEVEL",
-        default_value = "info"
+        default_value = "info",
+        value_parser = log::Filter::from_str
     )]
-    log_level: String,
+    log_level: log::Filter,
 
     /// How a line of the log looks
     #[arg(
@@ -169,7 +170,7 @@ impl Args {
             log_level,
             log_format,
         } = self;
-        log::start(&log_level, log_format)?;
+        log::start(log_level, log_format)?;
         let client = run::client().await.context("no API server is configured")?;
         let native = match sidecar_native {
             Native::Always => true,

@@ -96,12 +96,12 @@ impl Controller {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = workloads.next() => {
-                    if let Some(event) = controller.noted(event, "Deployment") {
+                    if let Some(event) = noted(event, "Deployment") {
                         queue.extend(index.workload(event), clock::instant());
                     }
                 }
                 Some(event) = services.next() => {
-                    if let Some(event) = controller.noted(event, "Service") {
+                    if let Some(event) = noted(event, "Service") {
                         queue.extend(index.service(event), clock::instant());
                     }
                 }
@@ -179,18 +179,15 @@ impl Controller {
             .map(|event| event.map(|event| metadata(&event)))
             .boxed()
     }
+}
 
-    fn noted(
-        &self,
-        event: Result<Event<Value>, watcher::Error>,
-        kind: &'static str,
-    ) -> Option<Event<Value>> {
-        event
-            .inspect_err(|error| {
-                tracing::warn!(error = error as &dyn std::error::Error, kind, "watch broke");
-            })
-            .ok()
-    }
+/// What a watch brought. A broken one starts again by itself.
+fn noted(event: Result<Event<Value>, watcher::Error>, kind: &'static str) -> Option<Event<Value>> {
+    event
+        .inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, kind, "watch broke");
+        })
+        .ok()
 }
 
 /// Keeps of an event what is looked at: the metadata, less its longest part.

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 /// A client that has not finished its handshake by then is a burden.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The same for a request's headers; an idle connection is closed after as long.
-const HEADERS: Duration = Duration::from_secs(60);
+const HEADERS: Duration = Duration::from_mins(1);
 /// How often an idle HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How many connections are open at once. Further ones wait in the system's queue.

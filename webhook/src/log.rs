@@ -1,8 +1,10 @@
 //! Logs: JSON where they are collected, text where a person looks on.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, str::FromStr};
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -15,10 +17,23 @@ pub(crate) enum Format {
     Text,
 }
 
-/// Sends what this process logs to standard error. `filter` is a level, or directives such as
-/// `info,webhook=debug`.
-pub(crate) fn start(filter: &str, format: Format) -> Result<(), anyhow::Error> {
-    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter)?);
+/// What is logged: a level, or directives such as `info,webhook=debug`.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter(String);
+
+impl FromStr for Filter {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::builder()
+            .parse(text)
+            .map(|_| Self(text.to_owned()))
+    }
+}
+
+/// Sends what this process logs to standard error.
+pub(crate) fn start(filter: Filter, format: Format) -> anyhow::Result<()> {
+    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter.0)?);
     let json = match format {
         Format::Json => true,
         Format::Text => false,

@@ -46,23 +46,27 @@ pub(super) enum Created {
 }
 
 impl Record {
-    /// The note on `template`. Where it is lost or cannot be read, although our container and
-    /// our volume are there, it counts as one that says nothing more than these two.
+    /// The note on `template`; one that cannot be read says nothing.
     pub(super) fn on(template: &Value) -> Option<Self> {
-        let note = template
-            .get("metadata")
-            .and_then(|metadata| metadata.get("annotations")?.get(annotation::INJECTED));
-        if let Some(note) = note {
-            let read = note
-                .as_str()
-                .and_then(|text| serde_json::from_str(text).ok());
-            return Some(read.unwrap_or_default());
+        let annotations = template.get("metadata")?.get("annotations")?;
+        let note = annotations.get(annotation::INJECTED)?;
+        let read = note
+            .as_str()
+            .and_then(|text| serde_json::from_str(text).ok());
+        Some(read.unwrap_or_default())
+    }
+
+    /// The same for a template from which somebody took the note alone: our container and our
+    /// volume are known by their names, and the rest is as `old` has it.
+    pub(super) fn on_or_as(template: &Value, old: Option<&Value>) -> Option<Self> {
+        if let Some(record) = Self::on(template) {
+            return Some(record);
         }
         let injected = has_named(template, "/spec/volumes", names::TOKEN_VOLUME)
             && ["/spec/initContainers", "/spec/containers"]
                 .into_iter()
                 .any(|list| has_named(template, list, names::CONTAINER));
-        injected.then(Self::default)
+        injected.then(|| old.and_then(Self::on).unwrap_or_default())
     }
 
     /// The note as an annotation's value.

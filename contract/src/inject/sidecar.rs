@@ -9,7 +9,7 @@ use super::Settings;
 use crate::{
     annotations::{Resources, Spec},
     names::{self, env},
-    values::Quantity,
+    values::{Quantity, ServiceName},
 };
 
 /// How long a token is valid, in seconds: what the API server gives to ordinary pods, and renews.
@@ -79,7 +79,7 @@ fn environment(spec: &Spec) -> Vec<Value> {
         })
     };
     let value = |name: &str, value: &str| json!({ "name": name, "value": value });
-    let services: Vec<_> = spec.services.iter().map(|name| name.as_str()).collect();
+    let services: Vec<_> = spec.services.iter().map(ServiceName::as_str).collect();
     let mut environment = vec![
         field(env::POD_NAME, "metadata.name"),
         field(env::POD_NAMESPACE, "metadata.namespace"),
@@ -126,56 +126,53 @@ fn security_context(settings: &Settings) -> Value {
 }
 
 fn resources(resources: &Resources) -> Value {
-    let mut requests = Map::new();
-    let mut limits = Map::new();
-    let (request, limit) = agreed(
-        &resources.cpu_request,
-        &resources.cpu_limit,
+    let (cpu_request, cpu_limit) = agreed(
+        resources.cpu_request.as_ref(),
+        resources.cpu_limit.as_ref(),
         CPU_REQUEST,
         None,
     );
-    requests.insert("cpu".to_owned(), Value::from(request));
-    limits.extend(limit.map(|limit| ("cpu".to_owned(), Value::from(limit))));
-    let (request, limit) = agreed(
-        &resources.memory_request,
-        &resources.memory_limit,
+    let (memory_request, memory_limit) = agreed(
+        resources.memory_request.as_ref(),
+        resources.memory_limit.as_ref(),
         MEMORY_REQUEST,
         Some(MEMORY_LIMIT),
     );
-    requests.insert("memory".to_owned(), Value::from(request));
-    limits.extend(limit.map(|limit| ("memory".to_owned(), Value::from(limit))));
-    json!({ "requests": requests, "limits": limits })
+    let limits: Map<String, Value> = [("cpu", cpu_limit), ("memory", memory_limit)]
+        .into_iter()
+        .filter_map(|(name, limit)| Some((name.to_owned(), Value::from(limit?))))
+        .collect();
+    json!({
+        "requests": { "cpu": cpu_request, "memory": memory_request },
+        "limits": limits,
+    })
 }
 
 /// Request and limit. A default gives way to what the user wrote of the other.
-fn agreed(
-    request: &Option<Quantity>,
-    limit: &Option<Quantity>,
-    default_request: &str,
-    default_limit: Option<&str>,
-) -> (String, Option<String>) {
+fn agreed<'a>(
+    request: Option<&'a Quantity>,
+    limit: Option<&'a Quantity>,
+    default_request: &'a str,
+    default_limit: Option<&'a str>,
+) -> (&'a str, Option<&'a str>) {
     let exceeds = |a: &str, b: &str| matches!((Quantity::parse(a), Quantity::parse(b)), (Ok(a), Ok(b)) if a > b);
-    let request = request.as_ref().map(Quantity::as_str);
-    match (request, limit.as_ref().map(Quantity::as_str)) {
-        (Some(request), Some(limit)) => (request.to_owned(), Some(limit.to_owned())),
-        (None, Some(limit)) => {
-            let request = if exceeds(default_request, limit) {
-                limit
-            } else {
-                default_request
-            };
-            (request.to_owned(), Some(limit.to_owned()))
-        }
+    let request = request.map(Quantity::as_str);
+    match (request, limit.map(Quantity::as_str)) {
+        (Some(request), Some(limit)) => (request, Some(limit)),
+        (None, Some(limit)) if exceeds(default_request, limit) => (limit, Some(limit)),
+        (None, Some(limit)) => (default_request, Some(limit)),
         (request, None) => {
             let request = request.unwrap_or(default_request);
-            let limit = default_limit.map(|limit| {
-                if exceeds(request, limit) {
-                    request
-                } else {
-                    limit
-                }
-            });
-            (request.to_owned(), limit.map(str::to_owned))
+            (
+                request,
+                default_limit.map(|limit| {
+                    if exceeds(request, limit) {
+                        request
+                    } else {
+                        limit
+                    }
+                }),
+            )
         }
     }
 }

@@ -92,6 +92,11 @@ impl Injection<'_> {
         }
         let name =
             named.unwrap_or_else(|| names::default_name(self.spec.services.first().as_str()));
+        // The field's forerunner, where the API server has filled it in already.
+        let mirror = self.object.pointer("/spec/template/spec/serviceAccount");
+        if let Some(mirror) = mirror.filter(|mirror| mirror.as_str() == Some(&name)) {
+            spec.insert("serviceAccount".to_owned(), mirror.clone());
+        }
         spec.insert("serviceAccountName".to_owned(), Value::from(name.as_str()));
         record.service_account_name = Some(name);
     }

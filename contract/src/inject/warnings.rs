@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Request, template};
+use super::Request;
 use crate::{
     annotations::{self, Spec, quoted},
     facts::ServiceFact,
@@ -21,7 +21,7 @@ const MOST: usize = 255;
 #[derive(Debug, Default)]
 pub(super) struct Warnings(Vec<String>);
 
-/// Everything that can be said of an annotated object whose template is `plain` without us.
+/// What can be said of an annotated object, whose template is `plain` without us, at any time.
 pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings {
     let mut warnings = Warnings::default();
     for (key, nearest) in annotations::unknown_keys(request.object.get("metadata")) {
@@ -37,9 +37,6 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
         warnings.add(
             "spec.replicas is 1: while its only pod is away nobody can take over; write 2 or more",
         );
-    }
-    if !template::has_sidecar(plain) {
-        warnings.account(spec, plain);
     }
     warnings
 }
@@ -88,13 +85,13 @@ impl Warnings {
         self.add(&warning);
     }
 
-    fn account(&mut self, spec: &Spec, plain: &Value) {
+    /// As whom the pods run, where that is to change.
+    pub(super) fn account(&mut self, spec: &Spec, plain: &Value) {
         match workload::account(plain) {
             Some("default") => self.add(
                 "serviceAccountName is default: every pod of the namespace that uses it gets the \
                  sidecar's rights; leave it out, or name an account of your own",
             ),
-            Some(_) => {}
             None if spec.account.is_none()
                 && plain
                     .pointer("/spec/automountServiceAccountToken")
@@ -106,7 +103,7 @@ impl Warnings {
                      the Kubernetes API, write its serviceAccountName into the template"
                 ));
             }
-            None => {}
+            _ => {}
         }
     }
 

@@ -122,12 +122,12 @@ pub(super) struct Answer(Value);
 
 impl Answer {
     /// Let in, as it is.
-    pub(super) fn allowed(uid: String) -> Self {
+    pub(super) fn allowed(uid: &str) -> Self {
         Self(json!({ "uid": uid, "allowed": true }))
     }
 
     /// Let in, with a patch and warnings.
-    pub(super) fn decided(uid: String, decision: Decision) -> Self {
+    pub(super) fn decided(uid: &str, decision: Decision) -> Self {
         let mut response = json!({ "uid": uid, "allowed": true });
         let Some(fields) = response.as_object_mut() else {
             return Self(response);
@@ -149,7 +149,7 @@ impl Answer {
     }
 
     /// Kept out.
-    pub(super) fn denied(uid: String, message: &str) -> Self {
+    pub(super) fn denied(uid: &str, message: &str) -> Self {
         Self(json!({
             "uid": uid,
             "allowed": false,
@@ -243,7 +243,7 @@ mod tests {
             warnings: Vec::new(),
             reason: Reason::Injected,
         };
-        let answer = Answer::decided("u1".to_owned(), decision).into_review();
+        let answer = Answer::decided("u1", decision).into_review();
         let patch = STANDARD
             .decode(answer["response"]["patch"].as_str().unwrap())
             .unwrap();

@@ -56,32 +56,31 @@ pub(super) fn judge(secret: &Value, hosts: &[&str], now: SystemTime) -> Result<N
         key: text(KEY),
     };
     let authority = authority(&bundle, text(CA_KEY), now);
-    if let Some(authority) = &authority
+    if authority.is_some()
         && let Ok(identity) = Identity::load(&leaf)
         && identity.is_valid(now)
         && now < identity.renew_at()
         && identity.covers(hosts.iter().copied())
     {
-        let _ = authority;
+        let certificate = leaf.certificate;
         return Ok(Next::Serve(Box::new(Kept {
             identity,
             bundle,
-            certificate: leaf.certificate,
+            certificate,
         })));
     }
-    let (authority, bundle) = match authority {
-        Some(authority) => (authority, bundle),
-        None => {
-            let validity = Validity::starting(now, AUTHORITY_LIVES);
-            let authority = Authority::new("service-leader-election-webhook", validity)?;
-            // The old one stays trusted until every replica serves the new.
-            let bundle = format!(
-                "{}{}",
-                authority.pair().certificate,
-                still_valid(&bundle, now)
-            );
-            (authority, bundle)
-        }
+    let (authority, bundle) = if let Some(authority) = authority {
+        (authority, bundle)
+    } else {
+        let validity = Validity::starting(now, AUTHORITY_LIVES);
+        let authority = Authority::new("service-leader-election-webhook", validity)?;
+        // The old one stays trusted until every replica serves the new.
+        let bundle = format!(
+            "{}{}",
+            authority.pair().certificate,
+            still_valid(&bundle, now)
+        );
+        (authority, bundle)
     };
     let name = hosts
         .first()
@@ -132,7 +131,7 @@ mod tests {
     const HOSTS: [&str; 2] = ["webhook.ns.svc", "127.0.0.1"];
 
     fn now() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+        SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
     }
 
     fn write(secret: &Value, hosts: &[&str], now: SystemTime) -> Value {

@@ -11,7 +11,7 @@ use super::index::Key;
 
 /// The first pause after a failure, and the longest: it doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How a reconciliation ended.
 #[derive(Debug, Clone, Copy)]
