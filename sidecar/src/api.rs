@@ -7,7 +7,6 @@
 //!
 //! Must not know: what is asked for, and why.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,13 +307,16 @@ impl Error {
 
     /// The whole chain in one line, for a log.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(error) = next {
-            text = format!("{text}: {error}");
-            next = error.source();
+        match self {
+            Self::Failed { request, source } => match source.as_ref() {
+                // kube's own text repeats the whole Status.
+                kube::Error::Api(status) => {
+                    format!("{request}: {}: {}", status.code, status.message)
+                }
+                source => format!("{request}: {}", in_one_line(source)),
+            },
+            Self::TimedOut { .. } => self.to_string(),
         }
-        text
     }
 
     fn outcome(&self) -> Outcome {
@@ -334,6 +336,20 @@ pub(crate) fn status_code(error: &kube::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// An error and its causes. Many a library's text has its cause's in it already.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn by_name(name: &str) -> String {

@@ -11,6 +11,7 @@ use election::{PodName, PodUid, Timing};
 use futures::Stream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::api::in_one_line;
 use crate::log::{self, Format, Level};
 use crate::run::{Settings, run};
 
@@ -24,7 +25,7 @@ pub struct Args {
     /// The Service whose traffic must reach one pod only, or several separated by commas
     #[arg(long, env = env::SERVICE, value_name = "NAME", value_parser = services)]
     service_name: Services,
-    /// The Lease of the election [default: service-leader-election-<first Service>]
+    /// The Lease of the election [default: service-leader-election- and the first Service's name]
     #[arg(long, env = env::LEASE, value_name = "NAME", value_parser = object_name_or_none)]
     lease_name: Option<Name>,
     /// The namespace of all [default: the service account's or the kubeconfig's]
@@ -68,8 +69,15 @@ impl Args {
         Self::parse_from(normalise(std::env::args_os()))
     }
 
-    /// Takes part in the election until the process is told to end.
+    /// Takes part in the election until the process is told to end, and logs why it ends otherwise.
     pub async fn run(self) -> anyhow::Result<()> {
+        log::start(self.log_level, self.log_format);
+        self.take_part().await.inspect_err(|error| {
+            tracing::error!(error = in_one_line(error.as_ref()), "ended");
+        })
+    }
+
+    async fn take_part(self) -> anyhow::Result<()> {
         let Self {
             service_name: Services(services),
             lease_name,
@@ -79,10 +87,9 @@ impl Args {
             lease_duration,
             container,
             listen,
-            log_level,
-            log_format,
+            log_level: _,
+            log_format: _,
         } = self;
-        log::start(log_level, log_format);
         let stop = signals().context("cannot listen for signals")?;
         let cluster = kube::Config::infer().await.context(
             "found neither a kubeconfig nor a service account: mount the service account's token, \
@@ -106,9 +113,7 @@ impl Args {
             container: Some(container).filter(|container| !container.is_empty()),
             listen,
         };
-        run(settings, stop).await.inspect_err(|error| {
-            tracing::error!(error = format!("{:#}", chain(error)), "ended");
-        })?;
+        run(settings, stop).await?;
         Ok(())
     }
 }
@@ -199,16 +204,6 @@ fn timing(text: &str) -> Result<Timing, String> {
         .parse()
         .map_err(|_| format!("{text:?} is no number of seconds: choose 5 to 300"))?;
     Timing::from_seconds(seconds).map_err(|error| error.to_string())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl Driver {
             Some(error) => {
                 debug!(error = error.chain(), "request failed");
                 if matches!(error.code(), Some(403 | 422)) {
-                    self.parts.herald.refuse(Some(error.chain()));
+                    self.parts.herald.refuse(&error);
                 }
             }
             None => {
@@ -251,7 +251,10 @@ impl Driver {
                 self.step(Event::LeaseSeen(seen));
             }
             News::Service(service, None) => {
-                self.know_service(service, Known::Hidden);
+                // What was seen before rights were taken away is the best that is known.
+                if matches!(self.services.get(service), Some(Known::Nothing)) {
+                    self.know_service(service, Known::Hidden);
+                }
                 self.judge_own_pod();
             }
             News::Service(service, Some(sight)) => {

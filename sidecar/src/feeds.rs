@@ -61,7 +61,7 @@ pub(crate) fn start(
     let named = |name: &str| Selector::Name(name.to_owned());
 
     let own = feed(Kind::Pod, named(watched.identity.pod.as_str()), Some(POLL));
-    tasks.spawn(follow(own, out.clone(), own_pod));
+    tasks.spawn(follow(own, out.clone(), |change| Some(own_pod(change))));
 
     let mut peers = Peers::new(watched.lease, watched.container);
     let labelled = feed(Kind::Pod, Selector::Label(LABEL), None);
@@ -82,13 +82,13 @@ pub(crate) fn start(
     news
 }
 
-fn own_pod(change: Change<pod::Object>) -> Option<News> {
-    Some(match change {
+fn own_pod(change: Change<pod::Object>) -> News {
+    match change {
         Change::All(mut pods) => News::Pod(pods.pop().map(Box::new)),
         Change::Put(pod) => News::Pod(Some(Box::new(pod))),
         Change::Gone(_) => News::Pod(None),
         Change::Unavailable => News::Forbidden(Kind::Pod),
-    })
+    }
 }
 
 fn one_service(index: usize, change: Change<service::Object>) -> Option<News> {

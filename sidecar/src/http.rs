@@ -98,7 +98,7 @@ struct Name {
 /// The answer of `/leader`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Leader {
+struct Leadership {
     /// Whom the Lease names; null: nobody, or not known yet.
     leader: Option<String>,
     is_leader: bool,
@@ -127,14 +127,14 @@ impl Status {
             .is_some_and(|due| now > due + self.lease)
     }
 
-    fn leader(&self, now: Duration) -> Leader {
+    fn leader(&self, now: Duration) -> Leadership {
         let snapshot = self.snapshot.borrow();
         let left = snapshot.leads_until.and_then(|end| end.checked_sub(now));
         let left = left.filter(|left| !left.is_zero());
         let heard = snapshot
             .contact
             .is_some_and(|at| now.saturating_sub(at) < self.lease);
-        Leader {
+        Leadership {
             leader: snapshot.leader.clone(),
             is_leader: left.is_some(),
             epoch: snapshot.epoch.clone(),
@@ -164,7 +164,7 @@ async fn name(State(status): State<Arc<Status>>) -> Json<Name> {
     })
 }
 
-async fn leader(State(status): State<Arc<Status>>) -> Json<Leader> {
+async fn leader(State(status): State<Arc<Status>>) -> Json<Leadership> {
     Json(status.leader(status.clock.now()))
 }
 
@@ -220,7 +220,7 @@ mod tests {
         assert!(status.leads(seconds(7)));
         let late = status.leader(seconds(8));
         assert!(!status.leads(seconds(8)));
-        let expected = Leader {
+        let expected = Leadership {
             leader: Some("web-0".to_owned()),
             is_leader: false,
             epoch: None,

@@ -1,7 +1,7 @@
 //! Labels its pod, takes part in the election, keeps the Service at the leader.
 //!
 //! A library, so that one process can run many candidates ([`run`]), and a thin binary
-//! ([`args::Args`]). The [`driver`] alone owns clock and I/O; who leads is decided in `election`.
+//! ([`args::Args`]). The module `driver` alone owns clock and I/O; who leads is decided in `election`.
 //!
 //! Must not know: how it was injected.
 

@@ -8,7 +8,7 @@ use contract::names::reason;
 use election::{Holder, How, Notice, Why};
 use tracing::{info, warn};
 
-use crate::api::Kind;
+use crate::api::{Error, Kind};
 use crate::events::{Note, Object, Queue};
 use crate::lanes::Names;
 use crate::metrics::Metrics;
@@ -23,7 +23,8 @@ pub(crate) struct Herald {
     service_uids: Vec<Option<String>>,
     events: Queue,
     metrics: Metrics,
-    refused: bool,
+    /// Requests that were refused since the last success.
+    refusals: u32,
 }
 
 impl Herald {
@@ -42,7 +43,7 @@ impl Herald {
             names,
             events,
             metrics,
-            refused: false,
+            refusals: 0,
         }
     }
 
@@ -60,20 +61,35 @@ impl Herald {
         }
     }
 
-    /// A request was refused. Said once, until one succeeds that needs the same rights.
-    pub(crate) fn refuse(&mut self, error: Option<String>) {
-        if self.refused {
+    /// A request was refused. Said once in a term, and not of the first few for want of rights: an
+    /// API server that has just started does not know them yet.
+    pub(crate) fn refuse(&mut self, error: &Error) {
+        const PATIENCE: u32 = 3;
+        let rights = error.code() == Some(403);
+        self.refusals = self
+            .refusals
+            .saturating_add(if rights { 1 } else { PATIENCE });
+        let due = if rights {
+            PATIENCE..=PATIENCE
+        } else {
+            PATIENCE..=2 * PATIENCE - 1
+        };
+        if !due.contains(&self.refusals) {
             return;
         }
-        self.refused = true;
-        let error = error.unwrap_or_default();
-        warn!(
-            ns = self.namespace,
-            name = %self.names.pod,
-            error,
-            "the API server refuses a request of the election: give the service account the rights \
-             of the documented Role; trying again until then"
-        );
+        let error = error.chain();
+        let (ns, name) = (self.namespace.as_str(), self.names.pod.as_str());
+        if rights {
+            warn!(
+                ns,
+                name, error, "rights are missing: add them to the Role; trying until then"
+            );
+        } else {
+            warn!(
+                ns,
+                name, error, "a policy or validation denies a request of the election"
+            );
+        }
         self.put(
             self.pod(),
             reason::FORBIDDEN,
@@ -89,7 +105,7 @@ impl Herald {
                 let right = right(how);
                 info!(ns, name = pod, %epoch, term, how = right, "leading");
                 self.metrics.terms.inc();
-                self.refused = false;
+                self.refusals = 0;
                 // The same leader goes on: no news for those who watch the Service.
                 if !matches!(how, How::Repair) {
                     let text = format!("{pod} leads: {right} (term {term}, epoch {epoch})");
@@ -173,7 +189,8 @@ impl Herald {
                 let text = format!("held by {holder}, another program: waiting for its expiry");
                 self.put(self.lease(), reason::FOREIGN_LEASE, true, &text);
             }
-            Notice::Refused => self.refuse(None),
+            // The request's own error has been told of.
+            Notice::Refused => {}
         }
     }
 
@@ -233,7 +250,7 @@ fn right(how: &How) -> String {
         How::Expired(Holder::Candidate(before)) => format!("the lease of {} expired", before.pod),
         How::Expired(Holder::Foreign(before)) => format!("the lease of {before} expired"),
         How::Evidence(before) => format!("pod {} is gone", before.pod),
-        How::Repair => "a new term to set a service right".to_owned(),
+        How::Repair => "the same leader goes on with a new epoch".to_owned(),
     }
 }
 

@@ -25,7 +25,9 @@ pub(crate) struct Own {
     container: Option<String>,
     pod: Pod,
     repair: Option<BoxFuture<'static, Result<Object, Error>>>,
-    /// Writes of the label that followed each other closely.
+    /// The label has been in place before.
+    labelled: bool,
+    /// Repairs of the label that followed each other closely.
     rounds: u32,
     last_repair: Duration,
     complained: bool,
@@ -46,6 +48,7 @@ impl Own {
             container,
             pod: Pod::Unknown,
             repair: None,
+            labelled: false,
             rounds: 0,
             last_repair: Duration::ZERO,
             complained: false,
@@ -61,6 +64,11 @@ impl Own {
             (Some(pod), _) if mine(&pod) => Pod::Here(pod),
             _ => Pod::Gone,
         };
+        let labelled = matches!(&self.pod, Pod::Here(pod) if pod.is_labelled());
+        if labelled && !self.labelled {
+            // What it took to put it there for the first time was no repair.
+            (self.labelled, self.rounds) = (true, 0);
+        }
         self.complain_of_a_missing_container();
     }
 
@@ -155,7 +163,7 @@ mod tests {
         }
     }
 
-    fn pod(version: &str, label: Option<&str>) -> Option<Box<Object>> {
+    fn pod(version: &str, label: Option<&str>) -> Box<Object> {
         let mut raw = json!({
             "metadata": { "name": "web-0", "uid": "u-1", "resourceVersion": version },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
@@ -163,23 +171,23 @@ mod tests {
         if let Some(label) = label {
             raw["metadata"]["labels"] = json!({ contract::names::LABEL: label });
         }
-        Some(serde_json::from_value(raw).unwrap())
+        serde_json::from_value(raw).unwrap()
     }
 
     #[test]
     fn old_news_change_nothing() {
         let mut own = Own::new(identity(), None);
-        own.see(pod("9", Some("web-0")));
-        own.see(pod("8", None));
+        own.see(Some(pod("9", Some("web-0"))));
+        own.see(Some(pod("8", None)));
         assert!(own.verdict(Some(&[]), OwnPod::default()).unwrap().candidate);
     }
 
     #[test]
     fn a_label_taken_away_ends_candidacy_unless_its_repair_is_under_way() {
         let mut own = Own::new(identity(), None);
-        own.see(pod("9", Some("web-0")));
+        own.see(Some(pod("9", Some("web-0"))));
         let candidate = own.verdict(Some(&[]), OwnPod::default()).unwrap();
-        own.see(pod("10", None));
+        own.see(Some(pod("10", None)));
         assert!(!own.verdict(Some(&[]), candidate).unwrap().candidate);
         own.repair = Some(Box::pin(futures::future::pending()));
         own.rounds = 1;
@@ -194,7 +202,7 @@ mod tests {
         let mut own = Own::new(identity(), None);
         assert_eq!(own.verdict(Some(&[]), OwnPod::default()), None);
         own.see(None);
-        own.see(pod("9", Some("web-0")));
+        own.see(Some(pod("9", Some("web-0"))));
         assert!(own.verdict(Some(&[]), OwnPod::default()).unwrap().gone);
     }
 }

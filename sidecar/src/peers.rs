@@ -43,7 +43,9 @@ impl Peers {
         match change {
             Change::All(pods) => {
                 self.pods.clear();
-                pods.into_iter().for_each(|pod| self.put(&pod));
+                for pod in pods {
+                    self.put(&pod);
+                }
                 return Some(self.ranking());
             }
             Change::Put(pod) => self.put(&pod),

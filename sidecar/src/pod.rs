@@ -271,8 +271,7 @@ mod tests {
         };
         assert_eq!(own_of(ready(), None), candidate);
 
-        type Spoil = fn(&mut Value);
-        let spoilt: [Spoil; 5] = [
+        let spoilt: [fn(&mut Value); 5] = [
             |pod| pod["status"]["conditions"][0]["status"] = json!("False"),
             |pod| pod["status"]["conditions"] = json!([]),
             |pod| pod["metadata"]["labels"][LABEL] = json!("web-1"),

@@ -81,11 +81,11 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     let clock = Clock::start();
     let metrics = Metrics::new(&lease);
     let api = Api::new(cluster, &namespace, metrics.clone()).map_err(Error::Client)?;
-    let (snapshot, published) = watch::channel(Snapshot::default());
+    let (snapshot, answers) = watch::channel(Snapshot::default());
     let status = Status {
         clock,
         lease: timing.lease(),
-        snapshot: published,
+        snapshot: answers,
         metrics: metrics.clone(),
     };
     let listener = http::listen(listen).await?;
@@ -104,17 +104,17 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     info!(ns = namespace, name = %pod, uid = %identity.uid, lease, ?services, "taking part");
 
     let (queue, waiting) = events::queue();
-    let publisher = events::publish(api.clone(), pod.as_str().to_owned(), waiting);
-    let mut publisher = Task(tokio::spawn(publisher));
+    let publish = events::publish(api.clone(), pod.as_str().to_owned(), waiting);
+    let mut publisher = Task(tokio::spawn(publish));
     let (reopen, reopened) = watch::channel(0);
-    let mut watches = JoinSet::new();
+    let mut followers = JoinSet::new();
     let watched = Watched {
         identity: &identity,
         lease: &lease,
         services: &services,
         container: container.as_deref(),
     };
-    let news = start(&watched, &api, &reopened, &mut watches);
+    let news = start(&watched, &api, &reopened, &mut followers);
     let names = Arc::new(Names {
         pod,
         lease,
@@ -142,11 +142,11 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     let ending = tokio::select! {
         ending = driver.run(stop) => ending,
         ended = &mut endpoint.0 => return Err(because(ended)),
-        _ = watches.join_next() => return Err(Error::Task("watch")),
+        _ = followers.join_next() => return Err(Error::Task("watch")),
         _ = &mut publisher.0 => return Err(Error::Task("events")),
     };
     // The driver is gone, and with it the queue: what waits is written, and then it ends.
-    watches.shutdown().await;
+    followers.shutdown().await;
     if timeout(LAST_EVENTS, &mut publisher.0).await.is_err() {
         debug!("Kubernetes Events were left unwritten");
     }

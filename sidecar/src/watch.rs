@@ -26,6 +26,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 /// What is forbidden is tried again, for somebody may allow it: soon at first, when the Role may be
 /// about to be made, and so often at last.
 const FORBIDDEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// So many refusals in a row are believed: an API server that has just started does not know the
+/// Roles yet.
+const PATIENCE: u32 = 3;
 
 /// What to watch.
 #[derive(Clone)]
@@ -85,21 +88,26 @@ where
     T: Versioned + Clone + DeserializeOwned + Send + 'static,
 {
     let mut backoff = Backoff::default();
-    let mut complained = false;
+    let mut refusals = 0_u32;
     let mut pause = FORBIDDEN.0;
     loop {
-        match list_and_watch(&mut feed, &out, &mut convert, &mut backoff).await? {
+        let opened = tokio::time::Instant::now();
+        let end = list_and_watch(&mut feed, &out, &mut convert, &mut backoff).await?;
+        if opened.elapsed() > FORBIDDEN.1 {
+            (refusals, pause) = (0, FORBIDDEN.0);
+        }
+        match end {
             End::Over | End::Lost | End::Failed => backoff.pause(&mut feed.reopen).await,
             End::Forbidden => {
-                if !complained {
-                    complained = true;
+                refusals = refusals.saturating_add(1);
+                if refusals == PATIENCE {
                     warn!(
                         kind = feed.kind.name(),
                         ns = feed.api.namespace(),
-                        "forbidden to list or watch: the Role needs both verbs; asking slowly"
+                        "forbidden to list or watch: add both verbs to the Role; asking slowly"
                     );
+                    send(&out, convert(Change::Unavailable)).await?;
                 }
-                send(&out, convert(Change::Unavailable)).await?;
                 poll_while_forbidden(&feed, &out, &mut convert, pause).await?;
                 pause = (pause * 2).min(FORBIDDEN.1);
             }
