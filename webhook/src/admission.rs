@@ -124,3 +124,101 @@ impl IntoResponse for Answer {
             .into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use contract::inject::PullPolicy;
+    use kube::{Client, Config};
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Asks a webhook whose API server does not answer.
+    async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let settings = Settings {
+            image: "sidecar:1".to_owned(),
+            pull_policy: PullPolicy::default(),
+            native: true,
+            run_as_user: None,
+        };
+        let cluster = Cluster::new(Client::try_from(nobody).unwrap());
+        let router = router(cluster, settings, Arc::new(Metrics::new()));
+        let request = Request::post("/mutate").body(body.into()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    fn review(annotations: &Value) -> String {
+        json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "u1",
+                "kind": { "group": "apps", "version": "v1", "kind": "Deployment" },
+                "namespace": "shop",
+                "operation": "CREATE",
+                "object": {
+                    "metadata": { "name": "web", "annotations": annotations },
+                    "spec": { "template": { "spec": { "containers": [{ "name": "app" }] } } },
+                },
+            },
+        })
+        .to_string()
+    }
+
+    #[tokio::test]
+    async fn an_annotated_workload_is_injected_though_its_service_is_unknown() {
+        let annotations = json!({ "service-leader-election/service": "web" });
+        let (status, answer) = ask(review(&annotations)).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(answer["response"]["allowed"], true);
+        let patch = STANDARD
+            .decode(answer["response"]["patch"].as_str().unwrap())
+            .unwrap();
+        let patch: Value = serde_json::from_slice(&patch).unwrap();
+        assert!(patch.to_string().contains("sidecar:1"));
+        assert!(
+            !answer["response"]["warnings"]
+                .to_string()
+                .contains("does not exist")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bad_value_is_denied_with_what_to_write() {
+        let annotations = json!({ "service-leader-election/service": "Web" });
+        let (status, answer) = ask(review(&annotations)).await;
+        assert_eq!(status, StatusCode::OK);
+        let response = &answer["response"];
+        assert_eq!(
+            (&response["uid"], &response["allowed"]),
+            (&json!("u1"), &json!(false))
+        );
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(message.contains("write at most 63"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn every_failure_is_a_well_formed_review() {
+        let long = " ".repeat(MOST_BYTES + 1);
+        for (body, status) in [
+            (String::new(), StatusCode::BAD_REQUEST),
+            ("[".repeat(10_000), StatusCode::BAD_REQUEST),
+            (long, StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let (found, answer) = ask(body).await;
+            assert_eq!(found, status);
+            assert_eq!(answer["kind"], "AdmissionReview");
+            assert_eq!(answer["response"]["allowed"], false);
+        }
+    }
+}

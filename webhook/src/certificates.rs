@@ -24,6 +24,8 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(30);
 /// The same after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+/// The same while an earlier certificate is served.
+const RETRY_SERVING: Duration = Duration::from_secs(10);
 /// How often another replica may be first before the next round.
 const ATTEMPTS: u32 = 10;
 /// How long API servers may take to see a new authority before a leaf of it is served.
@@ -89,7 +91,11 @@ impl Certificates {
                         name = self.place.secret,
                         "certificates cannot be kept"
                     );
-                    RETRY
+                    if served.is_some() {
+                        RETRY_SERVING
+                    } else {
+                        RETRY
+                    }
                 }
             };
             tokio::select! {
@@ -105,10 +111,10 @@ impl Certificates {
         if served.as_ref().is_some_and(|served| served.is_same(&kept)) {
             return Ok(());
         }
-        if served
-            .as_ref()
-            .is_some_and(|served| served.bundle != kept.bundle)
-        {
+        let trusts_both = |served: &Kept| {
+            served.bundle != kept.bundle && kept.bundle.contains(served.bundle.trim())
+        };
+        if served.as_ref().is_some_and(trusts_both) {
             tokio::time::sleep(SPREAD).await;
         }
         self.identity.replace(&kept.identity);

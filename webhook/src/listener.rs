@@ -162,3 +162,108 @@ async fn handle(
     }
     connection.await.map_err(ConnectionError::Http)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use certs::{Authority, Identity, Rotating, Validity};
+    use rustls::{ClientConfig, RootCertStore, pki_types};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+    };
+    use tokio_rustls::{TlsConnector, client::TlsStream};
+
+    use super::*;
+    use crate::clock;
+
+    struct Server {
+        address: SocketAddr,
+        authority: String,
+        stop: CancellationToken,
+        running: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start(router: Router) -> Server {
+        let validity = Validity::starting(clock::time_of_day(), Duration::from_hours(1));
+        let authority = Authority::new("test", validity).unwrap();
+        let leaf = authority.server("leaf", &["127.0.0.1"], validity).unwrap();
+        let identity = Arc::new(Rotating::default());
+        identity.replace(&Identity::load(&leaf).unwrap());
+        let tls = Arc::new(certs::server_config(identity).unwrap());
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new());
+        let running = tokio::spawn(serve(listener, tls, router, metrics, stop.clone()));
+        Server {
+            address,
+            authority: authority.pair().certificate.clone(),
+            stop,
+            running,
+        }
+    }
+
+    impl Server {
+        async fn connect(&self) -> TlsStream<TcpStream> {
+            use pki_types::pem::PemObject;
+            let mut roots = RootCertStore::empty();
+            let der = pki_types::CertificateDer::from_pem_slice(self.authority.as_bytes());
+            roots.add(der.unwrap()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let name = pki_types::ServerName::from(self.address.ip());
+            TlsConnector::from(Arc::new(client))
+                .connect(name, stream)
+                .await
+                .unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_after_the_port_has_closed() {
+        let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, waits) = (Arc::clone(&begun), Arc::clone(&go_on));
+        let slow = move || async move {
+            begins.notify_one();
+            waits.notified().await;
+            "done"
+        };
+        let server = start(Router::new().route("/", get(slow))).await;
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        begun.notified().await;
+        server.stop.cancel();
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"),
+            "{answer}"
+        );
+        server.running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_holds_up_no_other() {
+        let server = start(Router::new().route("/", get(|| async { "done" }))).await;
+        let _silent = TcpStream::connect(server.address).await.unwrap();
+        let mut stream = server.connect().await;
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("done"), "{answer}");
+    }
+}
