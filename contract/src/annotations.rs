@@ -10,6 +10,7 @@ use crate::{
         AccountName, ContainerName, LeaseName, LogLevel, Port, Quantity, ServiceName, Start,
         Timing, ValueError,
     },
+    wording::{nearest, quoted},
 };
 
 /// How many Services one election may switch.
@@ -184,7 +185,12 @@ pub fn unknown_keys(metadata: Option<&Value>) -> Vec<(String, &'static str)> {
         .into_iter()
         .flat_map(Map::keys)
         .filter(|key| key.starts_with(names::PREFIX) && !KEYS.contains(&key.as_str()))
-        .map(|key| (key.clone(), nearest(key)))
+        .map(|key| {
+            (
+                key.clone(),
+                nearest(key, &KEYS).unwrap_or(annotation::SERVICE),
+            )
+        })
         .collect()
 }
 
@@ -295,39 +301,6 @@ fn parse_inject(text: &str) -> Result<bool, ValueError> {
         "false" => Ok(false),
         _ => Err(ValueError::new("write \"true\" or \"false\"")),
     }
-}
-
-/// What a user wrote, fit for a message of one line.
-pub(crate) fn quoted(text: &str) -> String {
-    const MOST: usize = 64;
-    let mut shown: String = text.chars().take(MOST).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
-}
-
-fn nearest(key: &str) -> &'static str {
-    KEYS.into_iter()
-        .min_by_key(|known| distance(key, known))
-        .unwrap_or(annotation::SERVICE)
-}
-
-/// How many letters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        let mut left = i + 1;
-        for (y, (above_left, above)) in b.chars().zip(row.iter().zip(row.iter().skip(1))) {
-            left = (above_left + usize::from(x != y))
-                .min(above + 1)
-                .min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

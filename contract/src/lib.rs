@@ -13,3 +13,5 @@ pub mod rbac;
 pub mod unpin;
 pub mod values;
 pub mod workload;
+
+mod wording;

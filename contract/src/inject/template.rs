@@ -14,8 +14,9 @@ use super::{
     sidecar,
 };
 use crate::{
-    annotations::{Spec, quoted},
+    annotations::Spec,
     names::{self, annotation},
+    wording::quoted,
     workload,
 };
 

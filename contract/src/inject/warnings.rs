@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::Request;
 use crate::{
-    annotations::{self, Spec, quoted},
+    annotations::{self, Spec},
     facts::ServiceFact,
     names,
     values::ServiceName,
+    wording::quoted,
     workload,
 };
 

@@ -1,0 +1,61 @@
+//! Words in messages: what a user wrote, and what may have been meant.
+//!
+//! Must not know: which words there are.
+
+/// What a user wrote, fit for a message of one line.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut shown: String = text.chars().take(MOST).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// The one of `known` that is most like `word`.
+pub(crate) fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .copied()
+        .min_by_key(|known| distance(word, known))
+}
+
+/// How many letters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        let mut left = i + 1;
+        for (y, (above_left, above)) in b.chars().zip(row.iter().zip(row.iter().skip(1))) {
+            left = (above_left + usize::from(x != y))
+                .min(above + 1)
+                .min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("lease", "lease", 0),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_a_user_wrote_stays_on_one_line() {
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
+        assert_eq!(quoted(&"a".repeat(65)).chars().count(), 67);
+    }
+}
