@@ -255,7 +255,7 @@ impl Cluster {
             .join(RELEASE)
             .display()
             .to_string();
-        let url = format!("webhook.url=https://{}", forwarder.address());
+        let url = format!("webhook.url=https://{}/mutate", forwarder.address());
         let values: Vec<_> = values
             .iter()
             .map(|(name, value)| format!("{name}={value}"))

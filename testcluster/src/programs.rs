@@ -49,6 +49,13 @@ async fn build() -> Result<Programs> {
         .current_dir(workspace())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
+    // What cargo has told this process of its own package would have build scripts run again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     if let Some((target, profile)) = running_from(&std::env::current_exe()?) {
         let profile = if profile == "debug" { "dev" } else { &profile };
         command.arg("--target-dir").arg(target);

@@ -1,6 +1,9 @@
 //! The rig itself, on its real parts.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use std::{path::Path, process::Stdio, time::Duration};
 
