@@ -6,13 +6,14 @@
 
 mod container;
 mod credentials;
+mod follow;
 mod plan;
 mod pod;
 mod probe;
 mod status;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -21,17 +22,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use futures::StreamExt as _;
 use hyper::Method;
-use k8s_openapi::api::core::v1::{Binding, Node as NodeObject, Pod};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt as _, watcher},
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use serde_json::json;
-use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use tokio::{sync::watch, task::AbortHandle};
 
 use self::{
     container::Ending,
@@ -40,7 +35,7 @@ use self::{
 };
 use crate::{
     cluster::Options, control_plane::ControlPlane, http, loopback, loopback::Loopback,
-    programs::Programs, steady::Steady,
+    programs::Programs,
 };
 
 pub use status::UNSUPPORTED;
@@ -96,7 +91,7 @@ impl Node {
         let logs = rig.join("logs");
         fs::create_dir_all(&logs)?;
         let client = plane.client()?;
-        register(&client).await?;
+        follow::register(&client).await?;
         let inner = Arc::new(Inner {
             rig,
             logs,
@@ -106,7 +101,7 @@ impl Node {
             programs,
             pods: Mutex::default(),
         });
-        tokio::spawn(follow(Arc::clone(&inner), client));
+        tokio::spawn(follow::follow(Arc::clone(&inner), client));
         Ok(Self { inner })
     }
 
@@ -133,7 +128,7 @@ impl Node {
     }
 
     /// Stops the clock of a pod, as if its machine were suspended: its processes stand still, and
-    /// so do probes and reports.
+    /// so do probes and reports, and its deletion, forced or not, waits for the end of it.
     pub fn freeze(&self, namespace: &str, pod: &str) -> Result<()> {
         self.inner.set_frozen(namespace, pod, true)
     }
@@ -147,8 +142,10 @@ impl Node {
     /// pod's object stays as it was until somebody force-deletes it.
     pub fn vanish(&self, namespace: &str, pod: &str) -> Result<()> {
         let pids = self.inner.pids(namespace, pod)?;
-        self.inner
-            .with(namespace, pod, |entry| entry.task.abort())?;
+        self.inner.with(namespace, pod, |entry| {
+            entry.task.abort();
+            entry.state.send_modify(|state| state.containers.clear());
+        })?;
         for (_, pid) in pids {
             kill_process_group(process(pid)?, Signal::KILL).ok();
         }
@@ -236,13 +233,20 @@ impl Inner {
     }
 
     fn set_frozen(&self, namespace: &str, pod: &str, frozen: bool) -> Result<()> {
+        let note = || {
+            self.with(namespace, pod, |entry| {
+                entry.state.send_modify(|state| state.frozen = frozen);
+            })
+        };
+        // Probes stop before the processes do, and go on after them.
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        if frozen {
+            note()?;
+        }
         for (_, pid) in self.pids(namespace, pod)? {
             kill_process_group(process(pid)?, signal)?;
         }
-        self.with(namespace, pod, |entry| {
-            entry.state.send_modify(|state| state.frozen = frozen);
-        })
+        if frozen { Ok(()) } else { note() }
     }
 
     /// A pod as the API server has it.
@@ -255,7 +259,7 @@ impl Inner {
             None if meta.deletion_timestamp.is_none()
                 && spec.scheduling_gates.iter().flatten().next().is_none() =>
             {
-                tokio::spawn(bind(client.clone(), pod));
+                tokio::spawn(follow::bind(client.clone(), pod));
             }
             Some(NODE) => {
                 let ends_in = meta.deletion_timestamp.as_ref().map(|_| {
@@ -343,84 +347,5 @@ impl Entry {
             };
             ending.replace(merged) != Some(merged)
         });
-    }
-}
-
-async fn register(client: &Client) -> Result<()> {
-    let nodes: Api<NodeObject> = Api::all(client.clone());
-    let node = serde_json::from_value(json!({
-        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE,
-            "kubernetes.io/os": "linux", "kubernetes.io/arch": std::env::consts::ARCH}},
-    }))?;
-    nodes.create(&PostParams::default(), &node).await?;
-    let capacity = json!({"cpu": "64", "memory": "256Gi", "pods": "1000"});
-    let status = json!({"status": {
-        "capacity": capacity,
-        "allocatable": capacity,
-        "addresses": [{"type": "InternalIP", "address": loopback::NODE_IP},
-            {"type": "Hostname", "address": NODE}],
-        "conditions": [{"type": "Ready", "status": "True", "reason": "ProcessNode",
-            "message": "pods are processes", "lastTransitionTime": jiff::Timestamp::now()}],
-    }});
-    let params = PatchParams::default();
-    nodes
-        .patch_status(NODE, &params, &Patch::Strategic(status))
-        .await?;
-    // Admission taints every new node, and the controller that would take it off is not run.
-    let untaint = Patch::Merge(json!({"spec": {"taints": null}}));
-    nodes.patch(NODE, &params, &untaint).await?;
-    Ok(())
-}
-
-async fn follow(node: Arc<Inner>, client: Client) {
-    let events = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default());
-    let mut events = std::pin::pin!(events.backoff(Steady));
-    let mut listed = HashSet::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => {
-                listed.extend(pod.metadata.uid.clone());
-                node.seen(&client, pod);
-            }
-            Ok(watcher::Event::InitDone) => {
-                let known: Vec<_> = node.pods().by_uid.keys().cloned().collect();
-                for uid in known.iter().filter(|uid| !listed.contains(*uid)) {
-                    node.gone(uid);
-                }
-            }
-            Ok(watcher::Event::Apply(pod)) => node.seen(&client, pod),
-            Ok(watcher::Event::Delete(pod)) => {
-                if let Some(uid) = &pod.metadata.uid {
-                    node.gone(uid);
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the process node's watch broke"),
-        }
-    }
-}
-
-/// Plays the scheduler: there is one node.
-async fn bind(client: Client, pod: Pod) {
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let pods: Api<Pod> = Api::namespaced(client, &namespace);
-    let mut binding = Binding::default();
-    binding.metadata.name = Some(name.clone());
-    binding.metadata.uid = pod.metadata.uid;
-    binding.target.kind = Some("Node".to_owned());
-    binding.target.name = Some(NODE.to_owned());
-    loop {
-        let params = PostParams::default();
-        let bound =
-            pods.create_subresource::<_, serde_json::Value>("binding", &name, &params, &binding);
-        match bound.await {
-            Err(kube::Error::Api(status)) if status.code < 500 => {
-                tracing::debug!(pod = name, error = %status, "not bound");
-                return;
-            }
-            Err(_) => sleep(Duration::from_millis(200)).await,
-            Ok(_) => return,
-        }
     }
 }

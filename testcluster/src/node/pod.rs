@@ -169,6 +169,8 @@ impl Worker {
     async fn told_to_end(&self) {
         let mut ending = self.ending.clone();
         ending.wait_for(Option::is_some).await.ok();
+        let mut state = self.state.subscribe();
+        state.wait_for(|state| !state.frozen).await.ok();
     }
 
     fn is_gone(&self) -> bool {
