@@ -174,7 +174,7 @@ fn because(ended: Result<Result<(), http::Error>, tokio::task::JoinError>) -> Er
 
 /// The UID of the own pod: as it was given, or as the API server has it, however long that takes.
 async fn find_uid(api: &Api, pod: &PodName, given: Option<PodUid>) -> PodUid {
-    const LONGEST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(5);
     if let Some(uid) = given {
         return uid;
     }
