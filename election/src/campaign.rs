@@ -203,9 +203,10 @@ impl Turn<'_> {
                 let transitions = lease.record.transitions.saturating_add(changes);
                 (transitions, lease.record.term, Some(lease.version))
             }
-            Sight::Absent { last, .. } => (0, last.as_ref().map_or(0, |last| last.term), None),
+            Sight::Absent { term, .. } => (0, *term, None),
             Sight::Never => return,
         };
+        let predecessor = self.predecessor(&how);
         let term = term.max(self.state.term().unwrap_or(0)) + 1;
         let record = LeaseRecord {
             holder: Some(Holder::Candidate(me.clone())),
@@ -218,6 +219,7 @@ impl Turn<'_> {
             record: record.clone(),
             how,
             sent: self.now,
+            predecessor,
         });
         self.write(record, seen);
     }
@@ -284,16 +286,14 @@ impl Turn<'_> {
         record: &LeaseRecord,
         how: How,
         sent: Duration,
+        predecessor: Predecessor,
         version: Version,
     ) {
         let earlier = self.state.leading();
         let repair = earlier.is_some_and(|term| term.progress.repairs());
         let switched = earlier.is_some_and(|term| term.switched);
         let giving_up = earlier.and_then(|term| term.giving_up);
-        let predecessor = match earlier {
-            Some(term) => term.predecessor.clone(),
-            None => self.predecessor(&how),
-        };
+        let predecessor = earlier.map_or(predecessor, |term| term.predecessor.clone());
         self.state.role = Role::Leading(Term {
             number: record.term,
             epoch: version.epoch(),
@@ -319,18 +319,13 @@ impl Turn<'_> {
     }
 
     fn predecessor(&self, how: &How) -> Predecessor {
-        let last = match &self.state.sight {
-            Sight::Seen { lease, .. } => Some(&lease.record),
-            Sight::Absent { last, .. } => last.as_ref(),
-            Sight::Never => None,
-        };
-        let given_up_by = last.and_then(|record| record.given_up_by.as_ref());
-        let deleted = matches!(self.state.sight, Sight::Absent { .. });
-        match (how, given_up_by) {
-            (How::Evidence(id), _) | (_, Some(id)) => Predecessor::AnyBut(id.pod.clone()),
-            (How::Expired(_), None) => Predecessor::Outwaited,
-            // The Lease was deleted, and its last record waited out.
-            (How::Vacant, None) if deleted && last.is_some() => Predecessor::Outwaited,
+        match (how, &self.state.sight) {
+            (How::Expired(_), _) => Predecessor::Outwaited,
+            (How::Evidence(id), _) => Predecessor::AnyBut(id.pod.clone()),
+            (How::Vacant, Sight::Seen { lease, .. }) => match &lease.record.given_up_by {
+                Some(id) => Predecessor::AnyBut(id.pod.clone()),
+                None => Predecessor::Any,
+            },
             _ => Predecessor::Any,
         }
     }

@@ -36,8 +36,6 @@ pub enum Defect {
     NoObservedClock,
     /// A new term leaves a Service alone that names this pod already.
     NoWriteInNewTerm,
-    /// An outage counts towards the holder's expiry.
-    OutageCountedAsExpiry,
     /// A leader goes on answering true after its deadline.
     NoDeadline,
 }
@@ -71,10 +69,10 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Sight {
     Never,
-    /// There is none. It may be made at `until`. `last`: what it said when it was last seen.
+    /// There is none. It may be made at `until`. `term`: the last one seen.
     Absent {
         until: Duration,
-        last: Option<LeaseRecord>,
+        term: u64,
     },
     /// `since`: when this very record was first seen, later by each outage.
     Seen {
@@ -130,6 +128,8 @@ pub(crate) enum LeaseCall {
         record: LeaseRecord,
         how: How,
         sent: Duration,
+        /// Judged when it was sent: the watch may show this very write before it is answered.
+        predecessor: Predecessor,
     },
     Renew {
         sent: Duration,
@@ -181,6 +181,8 @@ pub(crate) struct Term {
 pub(crate) enum Predecessor {
     /// Nobody: no other record has stood for a whole lease.
     Outwaited,
+    /// Nobody from this time on.
+    Until(Duration),
     /// Anybody but this pod, which is gone or gave up.
     AnyBut(PodName),
     /// Anybody.
@@ -393,6 +395,9 @@ impl State {
         if let Role::Leading(term) = &mut self.role {
             change(&mut term.acked);
             change(&mut term.renew_at);
+            if let Predecessor::Until(until) = &mut term.predecessor {
+                change(until);
+            }
             if let Progress::Due { at, .. } | Progress::Fenced { until: at } = &mut term.progress {
                 change(at);
             }
@@ -409,7 +414,7 @@ impl Predecessor {
     /// Whether this pod may believe to lead still.
     pub(crate) fn may_be(&self, pod: &str) -> bool {
         match self {
-            Self::Outwaited => false,
+            Self::Outwaited | Self::Until(_) => false,
             Self::AnyBut(known) => known.as_str() != pod,
             Self::Any => true,
         }

@@ -144,8 +144,16 @@ impl Turn<'_> {
             self.report(Notice::Refused);
         }
         match (call, answer) {
-            (Some(LeaseCall::Begin { record, how, sent }), Ok(version)) => {
-                self.begin_term(&record, how, sent, version);
+            (
+                Some(LeaseCall::Begin {
+                    record,
+                    how,
+                    sent,
+                    predecessor,
+                }),
+                Ok(version),
+            ) => {
+                self.begin_term(&record, how, sent, predecessor, version);
                 self.see_own_write(record, version);
             }
             (Some(LeaseCall::Begin { .. }), Err(Failure::Unknown)) => {
@@ -222,7 +230,7 @@ impl Turn<'_> {
         let outage = self.now.saturating_sub(contact.last);
         let failed = std::mem::replace(&mut contact.failing, false);
         contact.last = self.now;
-        if !failed || self.config.breaks(Defect::OutageCountedAsExpiry) {
+        if !failed {
             return;
         }
         match &mut self.state.sight {
@@ -268,7 +276,7 @@ impl Turn<'_> {
             Sight::Absent { .. } => return,
             Sight::Never => Sight::Absent {
                 until: self.now,
-                last: None,
+                term: 0,
             },
             Sight::Seen { lease, since } => {
                 let mine = lease.record.is_held_by(&self.config.identity);
@@ -280,7 +288,7 @@ impl Turn<'_> {
                 };
                 Sight::Absent {
                     until,
-                    last: Some(lease.record.clone()),
+                    term: lease.record.term,
                 }
             }
         };

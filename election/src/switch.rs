@@ -13,13 +13,11 @@ use crate::{Epoch, Service, ServiceView, Timing, Version};
 impl State {
     /// When the Service lane, if it is free, reads all Services in order to write them.
     pub(crate) fn switch_at(&self) -> Option<Duration> {
-        match self.leading()? {
-            Term {
-                confirm: false,
-                giving_up: None,
-                progress: Progress::Due { at, .. },
-                ..
-            } if self.service_call.is_none() => Some(*at),
+        let term = self.leading()?;
+        let free = self.service_call.is_none() && !term.confirm && term.giving_up.is_none();
+        match (term.progress, &term.predecessor) {
+            (Progress::Due { at, .. }, Predecessor::Until(until)) if free => Some(at.max(*until)),
+            (Progress::Due { at, .. }, _) if free => Some(at),
             _ => None,
         }
     }
@@ -113,9 +111,7 @@ impl Turn<'_> {
         let mut leaders = named.filter_map(|service| service.leader.as_deref());
         let waits = leaders.any(|pod| pod != me && term.predecessor.may_be(pod));
         if waits {
-            term.predecessor = Predecessor::Outwaited;
-            let at = self.now + self.config.timing.lease();
-            term.progress = Progress::Due { at, repair: false };
+            term.predecessor = Predecessor::Until(self.now + self.config.timing.lease());
         }
         waits
     }

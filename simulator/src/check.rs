@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use election::{Epoch, Holder, Identity, Lease};
 
-use crate::server::{Change, Request, Server};
+use crate::server::{Change, Server};
 
 /// An invariant that does not hold. The numbers are the design's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +15,13 @@ pub enum Violation {
     EpochFell {
         /// What was stored.
         from: Epoch,
+        /// What was written.
+        to: Epoch,
+    },
+    /// I2: a switch took effect although somebody led with a higher epoch by then.
+    StaleSwitch {
+        /// The leader's epoch.
+        led: Epoch,
         /// What was written.
         to: Epoch,
     },
@@ -29,32 +36,34 @@ pub enum Violation {
     TwoLeaders(Identity, Identity),
 }
 
-/// Judges what a request of `writer` changed.
+/// Judges what a request of `writer` changed, while somebody led with the epoch `led`.
 pub(crate) fn judge(
     server: &Server,
     writer: &Identity,
-    request: &Request,
+    led: Option<Epoch>,
     change: &Change,
 ) -> Option<Violation> {
-    match (change, request) {
-        (Change::Service { before, after }, _) => {
+    match change {
+        Change::Service { before, after } => {
             let known = |name: &str| server.pods.iter().any(|p| p.identity.pod.as_str() == name);
             let stranger = after.selected.clone().filter(|name| !known(name));
+            let to = after.epoch;
             let fell = Violation::EpochFell {
                 from: before.epoch,
-                to: after.epoch,
+                to,
             };
-            (after.epoch <= before.epoch)
+            let stale = led
+                .filter(|led| *led > to)
+                .map(|led| Violation::StaleSwitch { led, to });
+            (to <= before.epoch)
                 .then_some(fell)
+                .or(stale)
                 .or_else(|| stranger.map(Violation::SelectsStranger))
         }
-        (
-            Change::Lease {
-                before: Some((before, age)),
-            },
-            _,
-        ) => judge_taking(server, writer, before, *age),
-        (Change::Lease { before: None } | Change::Nothing, _) => None,
+        Change::Lease {
+            before: Some((before, age)),
+        } => judge_taking(server, writer, before, *age),
+        Change::Lease { before: None } | Change::Nothing => None,
     }
 }
 

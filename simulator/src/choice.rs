@@ -83,6 +83,26 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// Whose turn it is, if it is a candidate's.
+    pub fn node(&self) -> Option<usize> {
+        match *self {
+            Self::Execute { node, .. }
+            | Self::Deliver { node, .. }
+            | Self::GiveUp { node, .. }
+            | Self::SeeLease { node }
+            | Self::SeeServices { node }
+            | Self::SeePods { node }
+            | Self::Wake { node }
+            | Self::Crash { node }
+            | Self::Restart { node }
+            | Self::Remove { node }
+            | Self::Replace { node }
+            | Self::Flip { node }
+            | Self::Stop { node } => Some(node),
+            Self::Tick | Self::DeleteLease | Self::Drift => None,
+        }
+    }
+
     /// Whether this is something going wrong, and not just somebody's turn.
     pub fn is_fault(&self) -> bool {
         match self {

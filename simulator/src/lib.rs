@@ -11,11 +11,13 @@ mod budget;
 mod check;
 mod choice;
 mod node;
+mod schedule;
 mod server;
 mod world;
 
 pub use budget::Budget;
 pub use check::Violation;
 pub use choice::Choice;
+pub use schedule::Schedule;
 pub use server::{PodObject, Request, Server};
 pub use world::{Setup, World};

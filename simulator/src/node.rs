@@ -50,6 +50,10 @@ impl Node {
             .is_some_and(|state| state.is_leader(&self.config, State::ANCHOR))
     }
 
+    pub(crate) fn epoch(&self) -> Option<election::Epoch> {
+        self.process.as_ref().and_then(State::epoch)
+    }
+
     /// Whether the timer is due.
     pub(crate) fn is_due(&self) -> bool {
         let wake = self

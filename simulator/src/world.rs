@@ -14,6 +14,9 @@ use crate::{Budget, Choice, Server, Violation};
 pub struct Setup {
     /// How many pods.
     pub pods: usize,
+    /// How many of them are slow: their turn comes at any time, or never. What the others can do
+    /// they do before time goes on, one thing after the other.
+    pub slow: usize,
     /// How many Services.
     pub services: usize,
     /// One step of time.
@@ -35,6 +38,7 @@ pub struct World {
     /// The first invariant that did not hold.
     pub violation: Option<Violation>,
     nodes: Vec<Node>,
+    slow: usize,
     tick: Duration,
     uids: u16,
 }
@@ -64,6 +68,7 @@ impl World {
             budget: setup.budget,
             violation: None,
             nodes: identities.into_iter().map(node).collect(),
+            slow: setup.slow,
             tick: setup.tick,
             uids: 0,
         };
@@ -79,7 +84,10 @@ impl World {
         for (node, it) in self.nodes.iter().enumerate() {
             self.choices_of(node, it, &mut choices);
         }
-        if self.budget.ticks > 0 {
+        let prompt = |c: &Choice| c.node().is_some_and(|n| n >= self.slow) && !c.is_fault();
+        if let Some(first) = choices.iter().find(|choice| prompt(choice)).copied() {
+            choices.retain(|choice| *choice == first || !prompt(choice));
+        } else if self.budget.ticks > 0 {
             choices.push(Choice::Tick);
         }
         if self.budget.deletions > 0 && self.server.lease.is_some() {
@@ -166,6 +174,11 @@ impl World {
         notices
     }
 
+    /// How many pods there are.
+    pub fn pods(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The pods that answer true at this moment.
     pub fn leaders(&self) -> Vec<&Identity> {
         let leaders = self.nodes.iter().filter(|node| node.is_leader());
@@ -183,14 +196,20 @@ impl World {
     }
 
     fn execute(&mut self, node: usize, message: usize) -> Vec<Notice> {
+        let leaders = self.nodes.iter().filter(|it| it.is_leader());
+        let led: Vec<_> = leaders
+            .map(|it| (it.config.identity.clone(), it.epoch()))
+            .collect();
         let Some(it) = self.nodes.get_mut(node) else {
             return Vec::new();
         };
         let Some(m) = it.messages.get_mut(message) else {
             return Vec::new();
         };
+        let others = led.into_iter().filter(|(leader, _)| *leader != m.sender);
+        let epoch = others.filter_map(|(_, epoch)| epoch).max();
         let (answer, change) = self.server.execute(&m.request);
-        let violation = judge(&self.server, &m.sender, &m.request, &change);
+        let violation = judge(&self.server, &m.sender, epoch, &change);
         if m.awaited {
             m.answer = Some(answer);
         } else {
@@ -331,11 +350,8 @@ impl World {
             pod.ready = true;
         }
         self.fall_behind(|behind| behind.pods = true);
-        let mut turns = 0;
         while self.violation.is_none() {
             let choices = self.choices();
-            turns = if choices.len() == 1 { 0 } else { turns + 1 };
-            if turns > 500 { panic!("{choices:?} {self:?}"); }
             let prompt = choices
                 .iter()
                 .find(|choice| !matches!(choice, Choice::Tick));

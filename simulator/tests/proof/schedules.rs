@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use simulator::{Budget, Choice, Setup, World};
+use simulator::{Budget, Schedule, Setup, World};
 
 const FAULTS: Budget = Budget {
     ticks: 400,
@@ -20,6 +20,7 @@ const FAULTS: Budget = Budget {
 fn setup(pods: usize, services: usize) -> Setup {
     Setup {
         pods,
+        slow: pods,
         services,
         tick: Duration::from_millis(500),
         budget: FAULTS,
@@ -28,23 +29,8 @@ fn setup(pods: usize, services: usize) -> Setup {
     }
 }
 
-/// One turn: a fault now and then, else time, else somebody's turn.
-fn pick(choices: &[Choice], number: u32) -> Option<Choice> {
-    let (die, rest) = (number % 16, number as usize / 16);
-    let wanted = |choice: &&Choice| match die {
-        0 => choice.is_fault(),
-        1..=3 => matches!(choice, Choice::Tick),
-        _ => !choice.is_fault() && !matches!(choice, Choice::Tick),
-    };
-    let some: Vec<&Choice> = choices.iter().filter(wanted).collect();
-    let choice = some.get(rest % some.len().max(1)).copied();
-    choice
-        .or_else(|| choices.iter().find(|c| matches!(c, Choice::Tick)))
-        .copied()
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
 
     #[test]
     fn invariants_hold_and_the_election_recovers(
@@ -53,9 +39,10 @@ proptest! {
         numbers in prop::collection::vec(any::<u32>(), 50..600),
     ) {
         let mut world = World::new(&setup(pods, services));
+        let mut schedule = Schedule::default();
         let mut trace = Vec::new();
         for number in numbers {
-            let Some(choice) = pick(&world.choices(), number) else { break };
+            let Some(choice) = schedule.pick(&world, number) else { break };
             trace.push((choice, world.apply(choice)));
             prop_assert_eq!(&world.violation, &None, "after {:?}", trace);
         }
