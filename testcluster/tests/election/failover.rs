@@ -1,0 +1,81 @@
+//! A leader comes, goes, stumbles.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _, api::DeleteParams};
+use serde_json::json;
+use testcluster::Signal;
+
+use crate::{
+    scene,
+    support::{KEY, SIDECAR},
+};
+
+#[tokio::test]
+async fn first_election() {
+    let scene = scene("first").await;
+    let forwarder = scene.cluster.forward(&scene.namespace, "web", 80).await;
+    let forwarder = forwarder.unwrap();
+    let leader = scene.elect("web", 3, json!({})).await;
+    for pod in scene.pods("web").await {
+        let name = pod.name_any();
+        assert_eq!(pod.labels().get(KEY), Some(&name));
+    }
+    scene
+        .eventually("the leader answers", async || {
+            forwarder
+                .get("/")
+                .await
+                .ok()
+                .filter(|pod| *pod == leader.pod)
+        })
+        .await;
+    for _ in 0..50 {
+        assert_eq!(forwarder.get("/").await.unwrap(), leader.pod);
+    }
+    assert_eq!(scene.leaders("web").await, [leader.pod]);
+}
+
+#[tokio::test]
+async fn sigterm_hands_over() {
+    let scene = scene("sigterm").await;
+    let first = scene.elect("web", 3, json!({})).await;
+    scene.signal(&first.pod, Signal::TERM);
+    // The sidecar is started again, and takes part again.
+    let second = scene.next("web", &first).await;
+    assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}
+
+#[tokio::test]
+async fn a_deleted_leader_hands_over() {
+    let scene = scene("deleted").await;
+    let first = scene.elect("web", 3, json!({})).await;
+    scene.kubectl(&["delete", "pod", &first.pod]).await;
+    let second = scene.next("web", &first).await;
+    assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}
+
+#[tokio::test]
+async fn sigkill_restart_resumes_without_a_switch() {
+    let scene = scene("sigkill").await;
+    let before = scene.elect("web", 3, json!({})).await;
+    let node = scene.cluster.node();
+    let pid = node.pid(&scene.namespace, &before.pod, SIDECAR);
+    scene.signal(&before.pod, Signal::KILL);
+    let after = scene
+        .agreed("web", |leader| leader.epoch != before.epoch)
+        .await;
+    assert_ne!(node.pid(&scene.namespace, &before.pod, SIDECAR), pid);
+    assert_eq!(after.pod, before.pod);
+    assert_eq!(scene.leaders("web").await, [before.pod]);
+}
+
+#[tokio::test]
+async fn pod_force_deleted() {
+    let scene = scene("forced").await;
+    let first = scene.elect("web", 3, json!({})).await;
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let force = DeleteParams::default().grace_period(0);
+    pods.delete(&first.pod, &force).await.unwrap();
+    let second = scene.next("web", &first).await;
+    assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}

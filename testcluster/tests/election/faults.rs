@@ -1,0 +1,166 @@
+//! What a leader meets: it stands still, its Lease goes, others write what is its to write.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use testcluster::Kind;
+use tokio::time::sleep;
+
+use crate::{
+    scene,
+    support::{KEY, Scene, revision, selector},
+};
+
+#[tokio::test]
+async fn frozen_leader_writes_nothing_and_competes_again() {
+    const LEASE: Duration = Duration::from_secs(5);
+    let scene = scene("frozen").await;
+    let node = scene.cluster.node();
+    let lease = json!({"service-leader-election/lease-duration": "5"});
+    let first = scene.elect("web", 3, lease).await;
+
+    node.freeze(&scene.namespace, &first.pod).unwrap();
+    // The fault itself: two leases long.
+    sleep(2 * LEASE).await;
+    let second = scene
+        .eventually("another pod leads", async || {
+            let service = scene.service("web").await.unwrap();
+            selector(&service)
+                .remove(KEY)
+                .filter(|pod| *pod != first.pod)
+        })
+        .await;
+    let thawed = scene.record.sync().await.unwrap();
+    node.thaw(&scene.namespace, &first.pod).unwrap();
+    let same = scene.agreed("web", |_| true).await;
+    assert_eq!(same.pod, second);
+    // Its ends of the two watches have come, and what it might have written on them.
+    let writes: Vec<_> = scene
+        .record
+        .changes()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|change| change.revision > thawed && change.kind != Kind::Pod)
+        .filter(|change| is_about(&change.object, &first.pod))
+        .collect();
+    assert_eq!(writes, []);
+
+    let third = scene.lead("web", &first.pod).await;
+    let leaders = scene.leaders("web").await;
+    assert_eq!(leaders, [first.pod, second, third.pod]);
+}
+
+/// Whether a Lease or a Service names the pod.
+fn is_about(object: &Option<Value>, pod: &str) -> bool {
+    let object = object.as_ref().unwrap();
+    object["spec"]["holderIdentity"] == pod || object["spec"]["selector"][KEY] == pod
+}
+
+#[tokio::test]
+async fn lease_deleted_by_hand() {
+    let scene = scene("lease").await;
+    let before = scene.elect("web", 3, json!({})).await;
+    let lease = format!("{KEY}-web");
+    scene.kubectl(&["delete", "lease", &lease]).await;
+    let after = scene
+        .agreed("web", |leader| leader.epoch != before.epoch)
+        .await;
+    assert_eq!(after.pod, before.pod);
+    assert_eq!(scene.leaders("web").await, [before.pod]);
+}
+
+#[tokio::test]
+async fn service_drift_is_repaired() {
+    let scene = scene("drift").await;
+    let leader = scene.elect("web", 3, json!({})).await;
+    let standby = standby(&scene, &leader.pod).await;
+    let key = |value: Value| json!({"spec": {"selector": {KEY: value}}});
+    let epoch = |value: Value| json!({"metadata": {"annotations": {"service-leader-election/epoch": value}}});
+    let replaced = json!({"spec": {"selector": null}});
+    let drifts = [
+        ("un-pinned", key(Value::Null)),
+        ("pinned to another pod", key(json!(standby))),
+        ("pinned to no pod", key(json!("nobody"))),
+        ("an epoch of the past", epoch(json!("1"))),
+        ("no epoch", epoch(Value::Null)),
+        ("no selector", replaced),
+    ];
+    let services: Api<Service> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    for (what, drift) in drifts {
+        let before = scene.service("web").await.unwrap();
+        let drifted = write(&services, "web", &drift).await;
+        if what == "no selector" {
+            // What a user writes is the user's: only our key comes back.
+            let own = json!({"spec": {"selector": {"app": "web"}}});
+            write(&services, "web", &own).await;
+        }
+        let repaired = scene
+            .eventually(what, async || {
+                let service = scene.service("web").await.unwrap();
+                let same = selector(&service) == selector(&before);
+                let epoch = service.annotations().get("service-leader-election/epoch");
+                (same && epoch > before.annotations().get("service-leader-election/epoch"))
+                    .then_some(service)
+            })
+            .await;
+        scene.record.allow(until(&drifted, &repaired));
+        scene.agreed("web", |now| now.pod == leader.pod).await;
+    }
+    assert_eq!(scene.leaders("web").await, [leader.pod]);
+}
+
+#[tokio::test]
+async fn label_is_repaired() {
+    let scene = scene("label").await;
+    let leader = scene.elect("web", 3, json!({})).await;
+    let standby = standby(&scene, &leader.pod).await;
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let label = |value: Value| json!({"metadata": {"labels": {KEY: value}}});
+    let cases = [
+        (&leader.pod, Value::Null),
+        (&standby, Value::Null),
+        (&leader.pod, json!(standby)),
+        // For a moment the Service selects two pods.
+        (&standby, json!(leader.pod)),
+    ];
+    for (pod, value) in cases {
+        let drifted = write(&pods, pod, &label(value)).await;
+        let repaired = scene
+            .eventually("the label stands again", async || {
+                let now = pods.get(pod).await.unwrap();
+                (now.labels().get(KEY) == Some(pod)).then_some(now)
+            })
+            .await;
+        scene.record.allow(until(&drifted, &repaired));
+    }
+    scene.agreed("web", |now| now.pod == leader.pod).await;
+    assert_eq!(scene.leaders("web").await, [leader.pod]);
+}
+
+async fn standby(scene: &Scene, leader: &str) -> String {
+    let pods = scene.pods("web").await;
+    let mut names = pods.iter().map(Pod::name_any);
+    names.find(|pod| pod != leader).unwrap()
+}
+
+/// A test's own write of drift.
+async fn write<K>(api: &Api<K>, name: &str, drift: &Value) -> K
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let params = PatchParams::default();
+    api.patch(name, &params, &Patch::Merge(drift))
+        .await
+        .unwrap()
+}
+
+/// From the drift up to the revision before its repair.
+fn until<K: kube::Resource>(drifted: &K, repaired: &K) -> RangeInclusive<u64> {
+    revision(drifted)..=revision(repaired) - 1
+}
