@@ -29,15 +29,15 @@ pub struct Config {
 )]
 pub enum Defect {
     /// The Service is written whatever its revision is by now.
-    NoCompareAndSwap,
+    CompareAndSwap,
     /// The Service is written also when it stores a higher epoch.
-    NoEpochCheck,
+    EpochCheck,
     /// A standby counts from its first sight of the Lease, not from the record's last change.
-    NoObservedClock,
+    ObservedClock,
     /// A new term leaves a Service alone that names this pod already.
-    NoWriteInNewTerm,
+    WriteInNewTerm,
     /// A leader goes on answering true after its deadline.
-    NoDeadline,
+    Deadline,
 }
 
 /// The state of one candidate. Made by [`State::new`], changed only by [`step`](crate::step).
@@ -270,7 +270,7 @@ impl State {
     /// name it, it gives nothing up, and its deadline has not passed.
     pub fn is_leader(&self, config: &Config, now: Duration) -> bool {
         self.leading().is_some_and(|term| {
-            let valid = now < term.valid_until(config) || config.breaks(Defect::NoDeadline);
+            let valid = now < term.valid_until(config) || config.breaks(Defect::Deadline);
             term.switched && term.giving_up.is_none() && valid
         })
     }
@@ -344,14 +344,15 @@ impl State {
 
     /// How much longer than the best-ranked standby this one waits.
     pub(crate) fn rank_delay(&self, config: &Config) -> Duration {
-        let holder = match &self.sight {
-            Sight::Seen { lease, .. } => lease.record.candidate(),
+        let record = match &self.sight {
+            Sight::Seen { lease, .. } => Some(&lease.record),
             Sight::Never | Sight::Absent { .. } => None,
         };
+        let out = record.and_then(|record| record.candidate().or(record.given_up_by.as_ref()));
         let standbys = self
             .peers
             .iter()
-            .filter(|p| p.candidate && Some(&p.identity) != holder);
+            .filter(|p| p.candidate && Some(&p.identity) != out);
         let better = standbys
             .take_while(|p| p.identity != config.identity)
             .count();

@@ -251,7 +251,7 @@ impl Turn<'_> {
             self.report(Notice::ForeignHolder(name.clone()));
         }
         let since = match &self.state.sight {
-            Sight::Seen { since, .. } if self.config.breaks(Defect::NoObservedClock) => *since,
+            Sight::Seen { since, .. } if self.config.breaks(Defect::ObservedClock) => *since,
             _ => self.now,
         };
         self.state.sight = Sight::Seen { lease, since };
@@ -333,7 +333,7 @@ impl Turn<'_> {
     /// At the deadline the local answer turns false first; what the network allows comes later.
     fn expire(&mut self) {
         let valid_until = self.state.valid_until(self.config);
-        let keeps = self.config.breaks(Defect::NoDeadline);
+        let keeps = self.config.breaks(Defect::Deadline);
         if valid_until.is_some_and(|end| self.now >= end) && !keeps {
             self.lose(Why::Deadline);
         }

@@ -120,7 +120,7 @@ impl Turn<'_> {
     fn may_switch(&self, epoch: Epoch) -> bool {
         self.state.leading().is_some_and(|term| {
             let valid = self.now < term.valid_until(self.config);
-            let valid = valid || self.config.breaks(Defect::NoDeadline);
+            let valid = valid || self.config.breaks(Defect::Deadline);
             term.epoch == epoch && term.giving_up.is_none() && valid
         })
     }
@@ -132,14 +132,14 @@ impl Turn<'_> {
             .iter()
             .map(|view| view.present().map_or(Epoch::NONE, |s| s.epoch));
         let higher = stored.enumerate().find(|(_, stored)| *stored > epoch);
-        higher.filter(|_| !self.config.breaks(Defect::NoEpochCheck))
+        higher.filter(|_| !self.config.breaks(Defect::EpochCheck))
     }
 
     /// What this term has not written yet, in name order. A new term writes also the Service that
     /// names this pod already, or the precondition of a paused old leader would still hold.
     fn unwritten(&self, views: &[ServiceView], epoch: Epoch) -> Queue {
         let me = self.config.identity.pod.as_str();
-        let spares = self.config.breaks(Defect::NoWriteInNewTerm);
+        let spares = self.config.breaks(Defect::WriteInNewTerm);
         let present = views
             .iter()
             .enumerate()
@@ -171,7 +171,7 @@ impl Turn<'_> {
 
     /// Revision 0 matches any object, here as in the real API server.
     fn precondition(&self, read: Version) -> Version {
-        if self.config.breaks(Defect::NoCompareAndSwap) {
+        if self.config.breaks(Defect::CompareAndSwap) {
             Version::new(0)
         } else {
             read

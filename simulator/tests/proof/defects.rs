@@ -57,7 +57,7 @@ fn no_rule_taken_out_breaks_nothing() {
 
 #[test]
 fn a_switch_without_compare_and_swap_is_noticed() {
-    let found = break_one(Some(Defect::NoCompareAndSwap), LIMIT);
+    let found = break_one(Some(Defect::CompareAndSwap), LIMIT);
     assert!(
         matches!(found, Some((Violation::EpochFell { .. }, _))),
         "{found:?}"
@@ -66,7 +66,7 @@ fn a_switch_without_compare_and_swap_is_noticed() {
 
 #[test]
 fn a_switch_without_the_epoch_check_is_noticed() {
-    let found = break_one(Some(Defect::NoEpochCheck), LIMIT);
+    let found = break_one(Some(Defect::EpochCheck), LIMIT);
     assert!(
         matches!(found, Some((Violation::EpochFell { .. }, _))),
         "{found:?}"
@@ -75,7 +75,7 @@ fn a_switch_without_the_epoch_check_is_noticed() {
 
 #[test]
 fn expiry_without_the_observed_clock_is_noticed() {
-    let found = break_one(Some(Defect::NoObservedClock), LIMIT);
+    let found = break_one(Some(Defect::ObservedClock), LIMIT);
     let expected = Some(());
     let early = |v| {
         matches!(
@@ -92,13 +92,13 @@ fn expiry_without_the_observed_clock_is_noticed() {
 
 #[test]
 fn a_new_term_that_writes_nothing_is_noticed() {
-    let found = break_one(Some(Defect::NoWriteInNewTerm), LIMIT);
+    let found = break_one(Some(Defect::WriteInNewTerm), LIMIT);
     assert!(found.is_some());
 }
 
 #[test]
 fn a_leader_without_a_deadline_is_noticed() {
-    let found = break_one(Some(Defect::NoDeadline), LIMIT);
+    let found = break_one(Some(Defect::Deadline), LIMIT);
     assert!(
         matches!(found, Some((Violation::TwoLeaders(..), _))),
         "{found:?}"

@@ -1,0 +1,258 @@
+//! What one candidate does about one event, rule by rule.
+
+use std::time::Duration;
+
+use election::{
+    Action, Config, Epoch, Event, Holder, Identity, Lease, LeaseRecord, Notice, OwnPod, Peer,
+    PodFate, PodName, PodUid, Service, ServiceView, State, Timing, Version, step,
+};
+
+const READY: OwnPod = OwnPod {
+    candidate: true,
+    leaving: false,
+    gone: false,
+};
+
+fn identity(name: &str) -> Identity {
+    Identity {
+        pod: PodName::parse(name).unwrap(),
+        uid: PodUid::new("1"),
+    }
+}
+
+fn lease(holder: Option<&str>, given_up_by: Option<&str>, version: u64) -> Lease {
+    let record = LeaseRecord {
+        holder: holder.map(|name| Holder::Candidate(identity(name))),
+        given_up_by: given_up_by.map(identity),
+        duration: Duration::from_secs(12),
+        transitions: 1,
+        term: 1,
+    };
+    Lease {
+        record,
+        version: Version::new(version),
+    }
+}
+
+fn service(leader: &str, epoch: &str, version: u64) -> ServiceView {
+    ServiceView::Present(Service {
+        version: Version::new(version),
+        selected: Some(leader.to_owned()),
+        leader: Some(leader.to_owned()),
+        epoch: Epoch::stored(Some(epoch)),
+    })
+}
+
+/// A candidate `me` and its time in milliseconds.
+struct Candidate {
+    config: Config,
+    state: Option<State>,
+    now: Duration,
+}
+
+impl Candidate {
+    fn ready() -> Self {
+        let config = Config::new(identity("me"), Timing::default(), 1);
+        let mut it = Self {
+            config,
+            state: Some(State::new(Duration::ZERO)),
+            now: Duration::ZERO,
+        };
+        it.take(Event::Pod(READY));
+        it
+    }
+
+    fn take(&mut self, event: Event) -> Vec<Action> {
+        let state = self.state.take().unwrap();
+        let (state, actions) = step(&self.config, state, event, self.now);
+        self.state = Some(state);
+        actions
+    }
+
+    fn at(&mut self, millis: u64, event: Event) -> Vec<Action> {
+        self.now = Duration::from_millis(millis);
+        self.take(event)
+    }
+
+    fn leads(&self) -> bool {
+        self.state
+            .as_ref()
+            .unwrap()
+            .is_leader(&self.config, self.now)
+    }
+}
+
+fn writes_lease(actions: &[Action]) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::WriteLease { .. }))
+}
+
+fn writes_service(actions: &[Action]) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::WriteService { .. }))
+}
+
+/// Reads the Lease, acquires it at version 7, and reads the Service.
+fn acquire(it: &mut Candidate, lease: Option<Lease>, service: ServiceView) -> Vec<Action> {
+    assert!(writes_lease(&it.take(Event::LeaseRead(Ok(lease)))));
+    it.take(Event::LeaseWritten(Ok(Version::new(7))));
+    it.take(Event::ServicesRead(Ok(vec![service])))
+}
+
+#[test]
+fn the_first_candidate_makes_the_lease_then_switches_then_leads() {
+    let mut it = Candidate::ready();
+    let actions = acquire(&mut it, None, service("no_leader", "", 3));
+    let epoch = Version::new(7).epoch();
+    let seen = Version::new(3);
+    assert_eq!(
+        actions,
+        [Action::WriteService {
+            service: 0,
+            seen,
+            epoch
+        }]
+    );
+    assert!(!it.leads(), "not before its own switch");
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    assert!(it.leads());
+}
+
+#[test]
+fn standby_waits_a_full_lease_after_first_sight() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert!(!writes_lease(&it.at(11_999, Event::Tick)));
+    let read = it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert!(!writes_lease(&read), "one millisecond early");
+    it.at(12_000, Event::Tick);
+    let read = it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert!(writes_lease(&read));
+}
+
+#[test]
+fn an_outage_does_not_count_towards_expiry() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    it.at(6_000, Event::Tick);
+    it.at(8_000, Event::LeaseRead(Err(election::Failure::Unknown)));
+    it.at(30_000, Event::Tick);
+    let read = it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert!(!writes_lease(&read), "the holder could not renew either");
+}
+
+#[test]
+fn a_pod_that_is_gone_is_not_waited_for() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    let me = Peer {
+        identity: identity("me"),
+        candidate: true,
+        finished: false,
+    };
+    assert_eq!(it.take(Event::Peers(vec![me])), [Action::ReadLease]);
+    let actions = it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert_eq!(actions, [Action::ReadPod(identity("other"))]);
+    assert!(writes_lease(&it.take(Event::PodRead(Ok(PodFate::Gone)))));
+}
+
+#[test]
+fn a_pod_that_is_there_is_waited_for() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    let me = Peer {
+        identity: identity("me"),
+        candidate: true,
+        finished: false,
+    };
+    it.take(Event::Peers(vec![me]));
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert_eq!(it.take(Event::PodRead(Ok(PodFate::Present))), []);
+}
+
+#[test]
+fn a_higher_epoch_is_never_overwritten() {
+    let mut it = Candidate::ready();
+    let actions = acquire(
+        &mut it,
+        Some(lease(None, Some("other"), 5)),
+        service("other", "9", 3),
+    );
+    assert!(!writes_service(&actions));
+    let fenced = |action: &Action| matches!(action, Action::Report(Notice::Fenced { .. }));
+    assert!(actions.iter().any(fenced), "{actions:?}");
+    assert!(!it.leads());
+}
+
+#[test]
+fn a_successor_does_not_wait_for_the_one_who_gave_up() {
+    let mut it = Candidate::ready();
+    let read = it.take(Event::LeaseRead(Ok(Some(lease(None, Some("other"), 5)))));
+    assert!(writes_lease(&read));
+    // The watch shows the own write before its answer comes.
+    it.take(Event::LeaseSeen(Some(lease(Some("me"), None, 7))));
+    it.take(Event::LeaseWritten(Ok(Version::new(7))));
+    let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
+    assert!(writes_service(&actions), "{actions:?}");
+}
+
+#[test]
+fn a_leader_whose_lease_was_deleted_may_answer_true_until_its_deadline() {
+    let mut it = Candidate::ready();
+    let actions = acquire(&mut it, None, service("other", "4", 3));
+    assert!(
+        !writes_service(&actions),
+        "somebody leads by a Lease that is gone"
+    );
+    let wake = it.state.as_ref().unwrap().wake_at(&it.config);
+    assert_eq!(
+        wake,
+        Some(Duration::from_secs(4)),
+        "its own renewal comes first"
+    );
+}
+
+#[test]
+fn giving_up_turns_the_answer_false_before_the_lease_is_written() {
+    let mut it = Candidate::ready();
+    acquire(&mut it, None, service("no_leader", "", 3));
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    let actions = it.take(Event::Stop);
+    assert!(!it.leads());
+    let [
+        Action::Report(Notice::Lost(_)),
+        Action::WriteLease { record, seen, .. },
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((&record.holder, *seen), (&None, Some(Version::new(7))));
+    assert_eq!(record.given_up_by, Some(identity("me")));
+    it.take(Event::LeaseWritten(Ok(Version::new(9))));
+    assert!(it.state.as_ref().unwrap().is_finished(&it.config));
+}
+
+#[test]
+fn the_answer_is_false_at_the_deadline_although_nothing_happened() {
+    let mut it = Candidate::ready();
+    acquire(&mut it, None, service("no_leader", "", 3));
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    it.now = Duration::from_millis(7_999);
+    assert!(it.leads());
+    it.now = Duration::from_secs(8);
+    assert!(!it.leads());
+}
+
+#[test]
+fn another_programs_lease_is_waited_out_and_told() {
+    let mut it = Candidate::ready();
+    let mut foreign = lease(None, None, 5);
+    foreign.record.holder = Some(Holder::Foreign("them".to_owned()));
+    let actions = it.take(Event::LeaseRead(Ok(Some(foreign))));
+    assert_eq!(
+        actions,
+        [Action::Report(Notice::ForeignHolder("them".to_owned()))]
+    );
+}
