@@ -1,5 +1,7 @@
 //! What one candidate does about one event, rule by rule.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::time::Duration;
 
 use election::{
