@@ -9,8 +9,13 @@
     reason = "chores talk to the person who runs them"
 )]
 
+mod chart;
 mod demo;
+mod steps;
 mod story;
+mod test;
+mod tidy;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -26,12 +31,16 @@ use tokio::{
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
     Demo(demo::Args),
+    Test(test::Args),
+    Tidy(tidy::Args),
 }
 
 impl Chore {
     async fn run(self) -> Result<()> {
         match self {
             Self::Demo(args) => args.run().await,
+            Self::Test(args) => args.run().await,
+            Self::Tidy(args) => args.run().await,
         }
     }
 }

@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::election::{Election, Leader, NAME, PATIENCE, selected};
 use crate::story::{Story, more, span};
 
+/// When a client gives a request up and sends the next one.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
 /// `kubectl delete pod`, as a rollout, a drain or an eviction ends a pod.
 pub(super) async fn graceful(
     story: &Story,
@@ -70,7 +73,7 @@ async fn fail_over(
         answers.by
     );
     let since = |moment: Instant| span(moment.saturating_duration_since(gone));
-    story.tell(&format!("New {}", format!("{new}").replace('L', "l")));
+    story.tell(&format!("New leader: {}, epoch {}.", new.pod, new.epoch));
     more(&format!(
         "{:>9}  after kubectl started, the API server stored the deletion; from then on:\n\
          {:>9}  the Service names {}\n\
@@ -168,10 +171,10 @@ async fn ask_until_another(service: &Forwarder, old: &str) -> Result<Answers> {
     let (mut answered, mut failed) = (0, 0);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        match service.get("/").await {
-            Ok(name) if name == old => answered += 1,
-            Err(_) => failed += 1,
-            Ok(by) => {
+        match timeout(IMPATIENCE, service.get("/")).await {
+            Ok(Ok(name)) if name == old => answered += 1,
+            Err(_) | Ok(Err(_)) => failed += 1,
+            Ok(Ok(by)) => {
                 return Ok(Answers {
                     old: answered,
                     failed,

@@ -20,7 +20,6 @@ use crate::story::{Story, more, span};
 
 const MANIFEST: &str = include_str!("web.yaml");
 const REQUESTS: usize = 200;
-const SAY: &str = "each request is a new connection to the Service";
 
 /// Show the product on a real API server: install, annotate, elect, fail over
 #[derive(Debug, clap::Args)]
@@ -104,7 +103,7 @@ async fn apply(story: &Story, cluster: &Cluster, namespace: &str) -> Result<()> 
         injected
             .iter()
             .any(|container| container.name == names::CONTAINER),
-        "the webhook has injected no container {}: its log is kept with `cargo xtask demo --keep`",
+        "the webhook has injected no container {}",
         names::CONTAINER
     );
     for container in injected {
@@ -123,7 +122,7 @@ async fn apply(story: &Story, cluster: &Cluster, namespace: &str) -> Result<()> 
 
 async fn elect(story: &Story, election: &Election, service: &Forwarder) -> Result<()> {
     let leader = election.leader_other_than(None).await?;
-    story.chapter(&format!("{leader}"));
+    story.chapter(&leader.to_string());
     let waits = Instant::now();
     election
         .until("the leader answers through the Service", async || {
@@ -145,7 +144,9 @@ async fn elect(story: &Story, election: &Election, service: &Forwarder) -> Resul
         };
         *answers.entry(answer).or_default() += 1;
     }
-    story.tell(&format!("{REQUESTS} requests, {SAY}:"));
+    story.tell(&format!(
+        "{REQUESTS} requests, each a new connection to the Service:"
+    ));
     for (name, count) in &answers {
         more(&format!("{count} of {REQUESTS} answered by {name}"));
     }

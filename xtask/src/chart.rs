@@ -1,0 +1,48 @@
+//! The chart, as Helm sees it without a cluster.
+
+use std::process::Output;
+
+use anyhow::{Result, ensure};
+use testcluster::Tool;
+
+use crate::workspace::command;
+
+const CHART: &str = "charts/service-leader-election";
+
+/// It lints, it renders the same twice, and it refuses a value that does not exist.
+pub(crate) async fn check() -> Result<()> {
+    let lint = helm(&["lint", "--strict", CHART]).await?;
+    let said = String::from_utf8_lossy(&lint.stdout);
+    ensure!(lint.status.success(), "helm lint: {said}");
+    println!("helm lint: clean");
+
+    let template = ["template", "release", CHART, "--namespace", "some"];
+    let first = helm(&template).await?;
+    let second = helm(&template).await?;
+    let said = String::from_utf8_lossy(&first.stderr);
+    ensure!(first.status.success(), "helm template: {said}");
+    ensure!(
+        first.stdout == second.stdout,
+        "helm template renders something else each time: tools that compare would never agree"
+    );
+    println!(
+        "helm template: {} bytes, twice the same",
+        first.stdout.len()
+    );
+
+    let misspelt = helm(&[&template[..], &["--set", "replcias=3"]].concat()).await?;
+    let said = String::from_utf8_lossy(&misspelt.stderr);
+    ensure!(
+        !misspelt.status.success() && said.contains("replcias"),
+        "a misspelt value is not refused by its name: see values.schema.json\n{said}"
+    );
+    println!("a misspelt value is refused");
+    Ok(())
+}
+
+async fn helm(arguments: &[&str]) -> Result<Output> {
+    let home = tempfile::tempdir()?;
+    let mut helm = command(Tool::Helm.path().await?);
+    helm.args(arguments).env("HOME", home.path());
+    Ok(helm.output().await?)
+}
