@@ -11,7 +11,12 @@
 
 mod report;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{
@@ -20,7 +25,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
-use testcluster::{Change, Cluster, Forwarder, Kind, Options, Recorder, Signal};
+use testcluster::{Change, Cluster, Forwarder, Kind, Options, Pin, Recorder, Signal};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
@@ -63,6 +68,8 @@ pub struct Scene {
     pub namespace: String,
     pub client: Client,
     pub record: Recorder,
+    /// The revisions of a test's own drift.
+    drift: RefCell<Vec<RangeInclusive<u64>>>,
     _slot: SemaphorePermit<'static>,
 }
 
@@ -70,7 +77,7 @@ pub struct Scene {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     pub pod: String,
-    pub epoch: String,
+    pub epoch: u64,
 }
 
 impl Scene {
@@ -83,6 +90,7 @@ impl Scene {
             namespace,
             client: cluster.client().unwrap(),
             record,
+            drift: RefCell::default(),
             _slot: slot,
         }
     }
@@ -157,11 +165,7 @@ impl Scene {
     async fn leader(&self, name: &str) -> Result<Leader> {
         let service = self.service(name).await?;
         let pod = selector(&service).remove(KEY).context("not pinned")?;
-        let epoch = service
-            .annotations()
-            .get("service-leader-election/epoch")
-            .context("no epoch")?
-            .clone();
+        let epoch = epoch(&service).context("no epoch")?;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let lease = leases.get(&format!("{KEY}-{name}")).await?;
         let holder = lease.spec.and_then(|spec| spec.holder_identity);
@@ -241,18 +245,37 @@ impl Scene {
         .await;
     }
 
+    /// Lets two pods be selected from a test's own write of a label up to its repair.
+    pub fn allow_label(&self, drifted: &Pod, repaired: &Pod) {
+        self.record
+            .allow(revision(drifted)..=revision(repaired) - 1);
+    }
+
+    /// Lets a Service be wrong from a test's own write up to its repair, and takes nothing in it
+    /// for a leader's word.
+    pub fn allow_drift(&self, drifted: &Service, repaired: &Service) {
+        let revisions = revision(drifted)..=revision(repaired) - 1;
+        self.record.allow(revisions.clone());
+        self.drift.borrow_mut().push(revisions);
+    }
+
     /// Every pod that the Service has named, in order: one more than there were switches. Checks
     /// the whole record first.
     pub async fn leaders(&self, name: &str) -> Vec<String> {
         let pins = self.record.check().await.unwrap();
         let changes = self.record.changes().await.unwrap();
         let mut leaders: Vec<String> = Vec::new();
-        let mut terms = BTreeMap::new();
-        for pin in pins.into_iter().filter(|pin| pin.service == name) {
+        let mut terms = BTreeSet::new();
+        let drift = self.drift.borrow();
+        let drifted = |pin: &Pin| drift.iter().any(|range| range.contains(&pin.revision));
+        for pin in pins {
+            if pin.service != name || drifted(&pin) {
+                continue;
+            }
             let (Some(pod), Some(epoch)) = (pin.selector, pin.epoch) else {
                 continue;
             };
-            if terms.insert(epoch.clone(), ()).is_none() {
+            if terms.insert(epoch.clone()) {
                 assert_eq!(
                     holder_at(&changes, &epoch),
                     Some(pod.as_str()),
@@ -306,8 +329,14 @@ pub fn selector(service: &Service) -> BTreeMap<String, String> {
     spec.and_then(|spec| spec.selector).unwrap_or_default()
 }
 
+/// The stored epoch.
+pub fn epoch(service: &Service) -> Option<u64> {
+    let text = service.annotations().get("service-leader-election/epoch");
+    text?.parse().ok()
+}
+
 /// An object's resourceVersion, as the record counts it.
-pub fn revision(object: &impl kube::Resource) -> u64 {
+fn revision(object: &impl kube::Resource) -> u64 {
     let version = object.meta().resource_version.as_deref();
     version.unwrap_or_default().parse().unwrap()
 }

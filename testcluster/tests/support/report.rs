@@ -34,9 +34,10 @@ impl Drop for Scene {
 impl Scene {
     /// The record, from a place that may not wait: hence a thread with a runtime of its own.
     fn changes(&self) -> Vec<Change> {
+        let record = &self.record;
         let read = || {
             let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(self.record.changes()).ok()
+            runtime.block_on(record.changes()).ok()
         };
         let changes = thread::scope(|scope| scope.spawn(read).join());
         changes.ok().flatten().unwrap_or_default()
