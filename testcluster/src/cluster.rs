@@ -40,6 +40,10 @@ pub struct Options {
     /// How long after its first end a container is started again; 10 s, 20 s, ... after its later
     /// ones.
     pub first_restart: Duration,
+    /// The sidecar to run in place of the one that is built for tests.
+    pub sidecar: Option<PathBuf>,
+    /// The webhook to run in place of the one that is built for tests.
+    pub webhook: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -47,6 +51,8 @@ impl Default for Options {
         Self {
             force_deleted_grace: None,
             first_restart: Duration::from_secs(1),
+            sidecar: None,
+            webhook: None,
         }
     }
 }
@@ -107,7 +113,9 @@ impl OwnRuntime {
 impl Cluster {
     /// Starts a cluster; builds first what is not built yet.
     pub async fn start(options: Options) -> Result<Self> {
-        let programs = programs().await?;
+        let mut programs = programs().await?.clone();
+        programs.sidecar = options.sidecar.clone().unwrap_or(programs.sidecar);
+        programs.webhook = options.webhook.clone().unwrap_or(programs.webhook);
         let folder = reaper::folder();
         let reaper = Reaper::start(&programs.reaper, &folder)?;
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -123,7 +131,6 @@ impl Cluster {
         let range = Arc::clone(&loopback);
         let started = runtime.run(async move {
             let plane = Arc::new(ControlPlane::start(&rig, &range).await?);
-            let programs = programs.clone();
             let node = Node::start(Arc::clone(&plane), range, programs, rig, options).await?;
             wait_for_account(&plane.client()?, "default").await?;
             Ok((plane, node))
