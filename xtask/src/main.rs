@@ -9,12 +9,16 @@
     reason = "chores talk to the person who runs them"
 )]
 
+mod bench;
 mod chart;
 mod demo;
+mod election;
+mod images;
 mod steps;
 mod story;
 mod test;
 mod tidy;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,6 +37,10 @@ enum Chore {
     Demo(demo::Args),
     Test(test::Args),
     Tidy(tidy::Args),
+    Images(images::Args),
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    Verify(verify::Args),
 }
 
 impl Chore {
@@ -41,6 +49,9 @@ impl Chore {
             Self::Demo(args) => args.run().await,
             Self::Test(args) => args.run().await,
             Self::Tidy(args) => args.run().await,
+            Self::Images(args) => args.run().await,
+            Self::Bench(bench) => bench.run().await,
+            Self::Verify(args) => args.run().await,
         }
     }
 }

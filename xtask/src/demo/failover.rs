@@ -10,8 +10,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use testcluster::{Cluster, Forwarder};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::election::{Election, Leader, NAME, PATIENCE, selected};
-use crate::story::{Story, more, span};
+use crate::{
+    election::{Election, Leader, NAME, PATIENCE, selected},
+    story::{Story, more, span},
+};
 
 /// When a client gives a request up and sends the next one.
 const IMPATIENCE: Duration = Duration::from_secs(1);

@@ -2,7 +2,6 @@
 //!
 //! Must not know: how a leader is elected.
 
-mod election;
 mod failover;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -15,10 +14,11 @@ use kube::Api;
 use testcluster::{Cluster, Forwarder, HELM, Options, Tool};
 use tokio::time::{Instant, sleep};
 
-use self::election::{Election, NAME};
-use crate::story::{Story, more, span};
+use crate::{
+    election::{Election, MANIFEST, NAME},
+    story::{Story, more, span},
+};
 
-const MANIFEST: &str = include_str!("web.yaml");
 const REQUESTS: usize = 200;
 
 /// Show the product on a real API server: install, annotate, elect, fail over

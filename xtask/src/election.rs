@@ -1,4 +1,4 @@
-//! What can be seen of the demo's election in the API.
+//! What can be seen in the API of the election that chores show and measure.
 //!
 //! Must not know: how a leader is elected.
 
@@ -16,26 +16,29 @@ use serde_json::Value;
 use testcluster::Cluster;
 use tokio::time::{Instant, sleep};
 
-/// The name of the demo's Service and Deployment.
-pub(super) const NAME: &str = "web";
+/// The name of its Service and Deployment.
+pub(crate) const NAME: &str = "web";
 
-/// How long the demo waits for anything.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+/// A Service and an annotated Deployment.
+pub(crate) const MANIFEST: &str = include_str!("web.yaml");
+
+/// How long a chore waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
-pub(super) struct Election {
-    pub(super) namespace: String,
-    pub(super) services: Api<Service>,
-    pub(super) pods: Api<Pod>,
+pub(crate) struct Election {
+    pub(crate) namespace: String,
+    pub(crate) services: Api<Service>,
+    pub(crate) pods: Api<Pod>,
     leases: Api<Lease>,
     deployments: Api<Deployment>,
 }
 
 /// Who leads, by Lease and Service alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leader {
-    pub(super) pod: String,
-    pub(super) epoch: String,
+pub(crate) struct Leader {
+    pub(crate) pod: String,
+    pub(crate) epoch: String,
 }
 
 impl fmt::Display for Leader {
@@ -46,7 +49,7 @@ impl fmt::Display for Leader {
 }
 
 impl Election {
-    pub(super) fn new(cluster: &Cluster, namespace: &str) -> Result<Self> {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str) -> Result<Self> {
         let client = cluster.client()?;
         Ok(Self {
             namespace: namespace.to_owned(),
@@ -58,7 +61,7 @@ impl Election {
     }
 
     /// Waits until a probe finds something. A probe's error is final.
-    pub(super) async fn until<T>(
+    pub(crate) async fn until<T>(
         &self,
         what: &str,
         mut probe: impl AsyncFnMut() -> Result<Option<T>>,
@@ -77,7 +80,7 @@ impl Election {
     }
 
     /// Waits until Lease and Service agree on a leader, who is another pod than this one.
-    pub(super) async fn leader_other_than(&self, pod: Option<&str>) -> Result<Leader> {
+    pub(crate) async fn leader_other_than(&self, pod: Option<&str>) -> Result<Leader> {
         self.until("Lease and Service name one leader", async || {
             let leader = selected(&self.services.get(NAME).await?);
             let lease = self.leases.get_opt(&names::default_name(NAME)).await?;
@@ -89,7 +92,7 @@ impl Election {
     }
 
     /// Waits until the Deployment has all its replicas, ready, and no pod more.
-    pub(super) async fn wait_for_replicas(&self) -> Result<()> {
+    pub(crate) async fn wait_for_replicas(&self) -> Result<()> {
         self.until("every replica is ready", async || {
             let deployment = self.deployments.get(NAME).await?;
             let wanted = deployment.spec.and_then(|spec| spec.replicas);
@@ -100,13 +103,13 @@ impl Election {
         .await
     }
 
-    pub(super) async fn pods(&self) -> Result<Vec<String>> {
+    pub(crate) async fn pods(&self) -> Result<Vec<String>> {
         let pods = self.pods.list(&ListParams::default()).await?;
         Ok(pods.iter().map(ResourceExt::name_any).collect())
     }
 
     /// What a pod's sidecar answers to `/leader`.
-    pub(super) async fn ask(&self, cluster: &Cluster, pod: &str) -> Result<Value> {
+    pub(crate) async fn ask(&self, cluster: &Cluster, pod: &str) -> Result<Value> {
         let asked = cluster
             .node()
             .get(&self.namespace, pod, names::PORT, "/leader");
@@ -116,7 +119,7 @@ impl Election {
 }
 
 /// The leader that a Service selects: its selector and its annotations agree.
-pub(super) fn selected(service: &Service) -> Option<Leader> {
+pub(crate) fn selected(service: &Service) -> Option<Leader> {
     let selector = service.spec.as_ref()?.selector.as_ref()?;
     let pod = selector.get(names::LABEL)?;
     let annotations = service.annotations();

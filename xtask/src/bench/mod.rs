@@ -1,0 +1,21 @@
+//! Figures, measured on real parts.
+
+mod audit;
+mod idle;
+mod memory;
+
+use anyhow::Result;
+
+/// Measure the product
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Bench {
+    Idle(idle::Args),
+}
+
+impl Bench {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self {
+            Self::Idle(args) => args.run().await,
+        }
+    }
+}
