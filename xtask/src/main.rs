@@ -70,7 +70,11 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\n{error:?}");
+            // Without the backtrace that RUST_BACKTRACE asks of the tests.
+            eprintln!("\ncargo xtask: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("    because: {cause}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -29,8 +29,16 @@ fn setup(pods: usize, services: usize) -> Setup {
     }
 }
 
+/// As many as PROPTEST_CASES says, for a long run.
+fn cases() -> u32 {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default().cases,
+        None => 5_000,
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn invariants_hold_and_the_election_recovers(
