@@ -38,7 +38,7 @@ async fn scene(prefix: &str) -> Scene {
 async fn unannotated(cluster: &Cluster, prefix: &str) -> Result<Vec<Value>> {
     let namespace = cluster.namespace(prefix).await?;
     let annotations = json!({"example.org/service-leader-election": "web"});
-    let manifest = deployment("web", 1, annotations).to_string();
+    let manifest = deployment("web", 1, &annotations).to_string();
     let restart = r#"{"spec": {"template": {"metadata": {"annotations": {"at": "noon"}}}}}"#;
     let steps: [(&[&str], &str); 4] = [
         (&["create", "-f", "-"], &manifest),
@@ -102,7 +102,7 @@ async fn reapply_starts_no_rollout() {
     for (name, flags) in [("client", &[][..]), ("server", &["--server-side"][..])] {
         scene.apply(&service(name)).await;
         let annotations = json!({"service-leader-election/service": name});
-        let manifest = deployment(name, 1, annotations).to_string();
+        let manifest = deployment(name, 1, &annotations).to_string();
         let apply = [&["apply", "-f", "-"], flags].concat();
         scene.kubectl_stdin(&apply, &manifest).await;
         let wait = format!("deployment/{name}");

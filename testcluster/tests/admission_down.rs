@@ -61,7 +61,7 @@ async fn take_down(cluster: &Cluster) {
 }
 
 fn annotated(name: &str) -> Value {
-    deployment(name, 0, json!({"service-leader-election/service": name}))
+    deployment(name, 0, &json!({"service-leader-election/service": name}))
 }
 
 async fn apply(cluster: &Cluster, namespace: &str, manifest: &Value) -> Result<(), String> {
@@ -73,7 +73,7 @@ async fn apply(cluster: &Cluster, namespace: &str, manifest: &Value) -> Result<(
 #[tokio::test]
 async fn webhook_down_blocks_no_unannotated_object() {
     let scene = Scene::enter(cluster().await, "free").await;
-    let mut set = deployment("set", 0, json!({}));
+    let mut set = deployment("set", 0, &json!({}));
     set["kind"] = json!("StatefulSet");
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}});
     pod["spec"] = set["spec"]["template"]["spec"].clone();
@@ -81,7 +81,7 @@ async fn webhook_down_blocks_no_unannotated_object() {
     let web = deployment(
         "web",
         1,
-        json!({"example.org/note": "no annotation of ours"}),
+        &json!({"example.org/note": "no annotation of ours"}),
     );
     for manifest in [service("web"), web, set, pod, map] {
         scene.apply(&manifest).await;

@@ -24,10 +24,20 @@ async fn api_outage_moves_nobody() {
     let installed = INSTALLED.get_or_init(Installed::start).await;
     let scene = Scene::enter(&installed.cluster, "outage").await;
     let mut leader = scene.elect("web", 3, json!({})).await;
+    let names: Vec<_> = scene
+        .pods("web")
+        .await
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     let mut expected = vec![leader.pod.clone()];
     for _ in 0..3 {
         scene.cluster.stop_api_server().await.unwrap();
         sleep(OUTAGE).await;
+        for pod in &names {
+            let says = scene.says(pod).await.unwrap();
+            assert_eq!(says["isLeader"], false, "{pod} is past every deadline");
+        }
         scene.cluster.start_api_server().await.unwrap();
         // It is past its deadline: to lead again takes a new term.
         let resumed = scene.agreed("web", |now| now.epoch != leader.epoch).await;
@@ -35,12 +45,9 @@ async fn api_outage_moves_nobody() {
         assert_eq!(scene.leaders("web").await, expected);
 
         // Everybody still competes: the others lead one after the other.
-        let pods = scene.pods("web").await;
-        for pod in pods.iter().map(ResourceExt::name_any) {
-            if pod != resumed.pod {
-                leader = scene.lead("web", &pod).await;
-                expected.push(pod);
-            }
+        for pod in names.iter().filter(|pod| **pod != resumed.pod) {
+            leader = scene.lead("web", pod).await;
+            expected.push(pod.clone());
         }
         assert_eq!(scene.leaders("web").await, expected);
     }

@@ -32,6 +32,9 @@ async fn first_election() {
     for _ in 0..50 {
         assert_eq!(forwarder.get("/").await.unwrap(), leader.pod);
     }
+    scene
+        .told("web", &["LeaderElected", "ServiceSwitched"])
+        .await;
     assert_eq!(scene.leaders("web").await, [leader.pod]);
 }
 
@@ -42,6 +45,7 @@ async fn sigterm_hands_over() {
     scene.signal(&first.pod, Signal::TERM);
     // The sidecar is started again, and takes part again.
     let second = scene.next("web", &first).await;
+    scene.told("web", &["LeaderLost"]).await;
     assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
 }
 

@@ -39,7 +39,7 @@ async fn frozen_leader_writes_nothing_and_competes_again() {
     node.thaw(&scene.namespace, &first.pod).unwrap();
     let same = scene.agreed("web", |_| true).await;
     assert_eq!(same.pod, second);
-    // Its ends of the two watches have come, and what it might have written on them.
+    // It has heard since who leads; it wrote nothing before.
     let writes: Vec<_> = scene
         .record
         .changes()
@@ -47,7 +47,7 @@ async fn frozen_leader_writes_nothing_and_competes_again() {
         .unwrap()
         .into_iter()
         .filter(|change| change.revision > thawed && change.kind != Kind::Pod)
-        .filter(|change| is_about(&change.object, &first.pod))
+        .filter(|change| is_about(change.object.as_ref(), &first.pod))
         .collect();
     assert_eq!(writes, []);
 
@@ -57,9 +57,10 @@ async fn frozen_leader_writes_nothing_and_competes_again() {
 }
 
 /// Whether a Lease or a Service names the pod.
-fn is_about(object: &Option<Value>, pod: &str) -> bool {
-    let object = object.as_ref().unwrap();
-    object["spec"]["holderIdentity"] == pod || object["spec"]["selector"][KEY] == pod
+fn is_about(object: Option<&Value>, pod: &str) -> bool {
+    object.is_some_and(|object| {
+        object["spec"]["holderIdentity"] == pod || object["spec"]["selector"][KEY] == pod
+    })
 }
 
 #[tokio::test]
@@ -107,6 +108,7 @@ async fn service_drift_is_repaired() {
         scene.allow_drift(&drifted, &repaired);
         scene.agreed("web", |now| now.pod == leader.pod).await;
     }
+    scene.told("web", &["SelectorRestored"]).await;
     assert_eq!(scene.leaders("web").await, [leader.pod]);
 }
 

@@ -44,7 +44,8 @@ static SLOTS: Semaphore = Semaphore::const_new(3);
 /// A cluster into which the chart is installed.
 pub struct Installed {
     pub cluster: Cluster,
-    _webhook: Forwarder,
+    /// The webhook is called through it.
+    webhook: Forwarder,
 }
 
 impl Installed {
@@ -53,8 +54,8 @@ impl Installed {
         let cluster = Cluster::start(Options::default()).await?;
         before(&cluster).await?;
         // One webhook is enough for what is tested here, and starts sooner.
-        let _webhook = cluster.install_chart(&[("replicas", "1")]).await?;
-        Ok(Self { cluster, _webhook })
+        let webhook = cluster.install_chart(&[("replicas", "1")]).await?;
+        Ok(Self { cluster, webhook })
     }
 
     pub async fn start() -> Self {
@@ -103,7 +104,7 @@ impl Scene {
             "service-leader-election/log-level": "debug",
         });
         merge(&mut all, annotations);
-        self.apply(&deployment(name, replicas, all)).await;
+        self.apply(&deployment(name, replicas, &all)).await;
         let replicas = usize::try_from(replicas).unwrap();
         self.eventually("all pods are ready", async || {
             let pods = self.pods(name).await;
@@ -184,6 +185,17 @@ impl Scene {
             );
         }
         Ok(Leader { pod, epoch })
+    }
+
+    /// Waits until Events with all these reasons stand at the Service.
+    pub async fn told(&self, name: &str, reasons: &[&str]) {
+        self.eventually("the Service's Events tell it", async || {
+            let text = self.kubectl(&["describe", "service", name]).await;
+            let (_, events) = text.split_once("Events:")?;
+            let said = reasons.iter().all(|reason| events.contains(reason));
+            said.then_some(())
+        })
+        .await;
     }
 
     /// What a sidecar answers to `/leader`.
@@ -304,7 +316,7 @@ pub fn service(name: &str) -> Value {
         "selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}})
 }
 
-pub fn deployment(name: &str, replicas: u32, annotations: Value) -> Value {
+pub fn deployment(name: &str, replicas: u32, annotations: &Value) -> Value {
     let probe = json!({"httpGet": {"path": "/ready", "port": "http"},
         "periodSeconds": 1, "failureThreshold": 1});
     json!({

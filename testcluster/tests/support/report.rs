@@ -1,6 +1,6 @@
 //! What a failed test prints: the record, and the programs' logs.
 
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, fs, thread};
 
 use serde_json::Value;
 use testcluster::{Change, Kind};
@@ -28,10 +28,25 @@ impl Drop for Scene {
             let logs = logs.unwrap_or_else(|error| format!("{error:#}"));
             eprintln!("\n=== the sidecar of {pod}\n{logs}");
         }
+        eprintln!("\n=== the webhook\n{}", self.webhook().unwrap_or_default());
     }
 }
 
 impl Scene {
+    /// What the webhook has written of this namespace.
+    fn webhook(&self) -> std::io::Result<String> {
+        let mut lines = String::new();
+        for file in fs::read_dir(self.cluster.folder().join("logs"))? {
+            let path = file?.path();
+            if path.to_string_lossy().contains("-webhook-") {
+                let text = fs::read_to_string(path)?;
+                let own = text.lines().filter(|line| line.contains(&self.namespace));
+                lines.extend(own.flat_map(|line| [line, "\n"]));
+            }
+        }
+        Ok(lines)
+    }
+
     /// The record, from a place that may not wait: hence a thread with a runtime of its own.
     fn changes(&self) -> Vec<Change> {
         let record = &self.record;
