@@ -2,13 +2,18 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::DeleteParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use testcluster::Signal;
 
 use crate::{
     scene,
     support::{KEY, SIDECAR},
 };
+
+/// A lease that outlasts every test: who takes over has not waited for its expiry.
+fn long_lease() -> Value {
+    json!({"service-leader-election/lease-duration": "300"})
+}
 
 #[tokio::test]
 async fn first_election() {
@@ -41,7 +46,7 @@ async fn first_election() {
 #[tokio::test]
 async fn sigterm_hands_over() {
     let scene = scene("sigterm").await;
-    let first = scene.elect("web", 3, json!({})).await;
+    let first = scene.elect("web", 3, long_lease()).await;
     scene.signal(&first.pod, Signal::TERM);
     // The sidecar is started again, and takes part again.
     let second = scene.next("web", &first).await;
@@ -52,7 +57,7 @@ async fn sigterm_hands_over() {
 #[tokio::test]
 async fn a_deleted_leader_hands_over() {
     let scene = scene("deleted").await;
-    let first = scene.elect("web", 3, json!({})).await;
+    let first = scene.elect("web", 3, long_lease()).await;
     scene.kubectl(&["delete", "pod", &first.pod]).await;
     let second = scene.next("web", &first).await;
     assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
@@ -61,7 +66,7 @@ async fn a_deleted_leader_hands_over() {
 #[tokio::test]
 async fn sigkill_restart_resumes_without_a_switch() {
     let scene = scene("sigkill").await;
-    let before = scene.elect("web", 3, json!({})).await;
+    let before = scene.elect("web", 3, long_lease()).await;
     let node = scene.cluster.node();
     let pid = node.pid(&scene.namespace, &before.pod, SIDECAR);
     scene.signal(&before.pod, Signal::KILL);
@@ -76,7 +81,7 @@ async fn sigkill_restart_resumes_without_a_switch() {
 #[tokio::test]
 async fn pod_force_deleted() {
     let scene = scene("forced").await;
-    let first = scene.elect("web", 3, json!({})).await;
+    let first = scene.elect("web", 3, long_lease()).await;
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
     let force = DeleteParams::default().grace_period(0);
     pods.delete(&first.pod, &force).await.unwrap();
