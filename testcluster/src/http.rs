@@ -1,8 +1,9 @@
 //! One HTTP request on a connection of its own: probes, requests "to a Service", etcd's gateway.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use anyhow::{Context as _, Result};
+use futures::FutureExt as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Method, Request, Response,
@@ -31,7 +32,7 @@ pub(crate) async fn send(
         .await
         .with_context(|| format!("cannot connect to {address}"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+    let mut connection = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection ended");
         }
@@ -42,10 +43,14 @@ pub(crate) async fn send(
         .header(HOST, address.to_string())
         .header(CONNECTION, "close")
         .body(Full::new(Bytes::from(body)))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .with_context(|| format!("no answer from {address}"))?;
+    let mut answer = pin!(sender.send_request(request));
+    let response = tokio::select! {
+        response = &mut answer => Some(response),
+        // A request that is handed over just as its connection ends is never answered.
+        _ = &mut connection => answer.now_or_never(),
+    };
+    let response = response.transpose()?;
+    let response = response.with_context(|| format!("no answer from {address}"))?;
     Ok(Answer {
         response,
         _connection: connection,
@@ -73,3 +78,29 @@ pub(crate) async fn fetch(
 
 /// How long a test's own request may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_is_closed_at_once_is_an_error_at_once() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let closing = AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                drop(client);
+            }
+        }));
+        for _ in 0..10_000 {
+            let exchange = fetch(address, Method::GET, "/", String::new(), PATIENCE);
+            let error = exchange.await.unwrap_err().to_string();
+            assert!(!error.contains("within"), "{error}");
+        }
+        drop(closing);
+    }
+}
