@@ -33,6 +33,8 @@ impl Args {
     pub(crate) async fn run(self) -> Result<()> {
         let Self { keep } = self;
         let story = Story::begin();
+        story.tell("Building the sidecar and the webhook, unless they are built ...");
+        testcluster::programs().await?;
         story.tell("Starting etcd, kube-apiserver and kube-controller-manager ...");
         let cluster = Cluster::start(Options::default()).await?;
         let server = cluster.version();

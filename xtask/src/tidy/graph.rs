@@ -79,3 +79,18 @@ impl Graph {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_itself_is_read() {
+        let graph = Graph::read(&crate::workspace::metadata().unwrap()).unwrap();
+        assert!(graph.members().any(|name| name == "election"));
+        let direct: Vec<_> = graph.uses("sidecar", true).collect();
+        assert_eq!(direct, ["contract", "election"]);
+        let closure = graph.closure("sidecar");
+        assert!(closure.contains("tokio") && closure.contains("kube-client"));
+    }
+}
