@@ -24,7 +24,7 @@ fn run(defect: Option<Defect>, seed: u64) -> Option<Violation> {
         ..Budget::without_faults(200)
     };
     let mut world = World::new(&Setup {
-        pods: 2 + usize::from(seed % 2 == 0),
+        pods: 2 + usize::from(seed.is_multiple_of(2)),
         slow: 2,
         services: 1,
         tick: Duration::from_millis(500),
