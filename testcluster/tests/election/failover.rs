@@ -88,3 +88,17 @@ async fn pod_force_deleted() {
     let second = scene.next("web", &first).await;
     assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
 }
+
+/// Nobody is left who could give the Lease up: two reads from a quorum prove that the holder is gone.
+#[tokio::test]
+async fn a_pod_that_died_and_is_gone_is_not_waited_for() {
+    let scene = scene("gone").await;
+    let first = scene.elect("web", 3, long_lease()).await;
+    let node = scene.cluster.node();
+    node.vanish(&scene.namespace, &first.pod).unwrap();
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let force = DeleteParams::default().grace_period(0);
+    pods.delete(&first.pod, &force).await.unwrap();
+    let second = scene.next("web", &first).await;
+    assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}
