@@ -93,7 +93,10 @@ fn expiry_without_the_observed_clock_is_noticed() {
 #[test]
 fn a_new_term_that_writes_nothing_is_noticed() {
     let found = break_one(Some(Defect::WriteInNewTerm), LIMIT);
-    assert!(found.is_some());
+    assert!(
+        matches!(found, Some((Violation::StaleSwitch { .. }, _))),
+        "{found:?}"
+    );
 }
 
 #[test]
