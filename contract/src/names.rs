@@ -55,12 +55,26 @@ pub mod service_annotation {
     pub const CLAIMED: &str = "service-leader-election/claimed";
 }
 
-/// Annotations that the sidecars write on a Lease.
+/// Annotations on a Lease: what the sidecars write, and two that an operator may write.
 pub mod lease_annotation {
     /// `<pod name>/<pod UID>` of the holder.
     pub const HOLDER: &str = "service-leader-election/holder";
+    /// `<pod name>/<pod UID>` of who gave the Lease up, until the next term begins.
+    pub const GIVEN_UP_BY: &str = "service-leader-election/given-up-by";
     /// Counts the terms, so that the write which begins one is never a no-op.
     pub const TERM: &str = "service-leader-election/term";
+    /// When the term began.
+    pub const ACQUIRED_AT: &str = "service-leader-election/acquired-at";
+    /// Why the Lease last changed hands, in words.
+    pub const REASON: &str = "service-leader-election/reason";
+    /// The last ten terms as JSON: who, since when, why, for how long.
+    pub const TERMS: &str = "service-leader-election/terms";
+    /// An operator's request: the name of a pod, or `any`. Taken away by the write that answers it.
+    pub const SWITCHOVER_TO: &str = "service-leader-election/switchover-to";
+    /// The value of [`SWITCHOVER_TO`] that leaves the choice to the leader.
+    pub const ANY: &str = "any";
+    /// An operator's wish, `"true"`: nobody takes over or hands over, save by request.
+    pub const PAUSED: &str = "service-leader-election/paused";
 }
 
 /// Environment variables of the sidecar. Each has a flag of the same meaning.
@@ -118,6 +132,8 @@ pub mod reason {
     pub const SERVICE_WITHOUT_SELECTOR: &str = "ServiceWithoutSelector";
     /// The Service carries a higher epoch than this leader's term.
     pub const FENCED: &str = "Fenced";
+    /// An operator's request to hand over could not be obeyed.
+    pub const SWITCHOVER_REFUSED: &str = "SwitchoverRefused";
     /// Another program holds the Lease.
     pub const FOREIGN_LEASE: &str = "ForeignLease";
     /// The API server refused a request for want of rights.

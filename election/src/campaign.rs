@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Action, How};
-use crate::state::{Config, Fight, LeaseCall, Predecessor, Progress, Role, Sight, State, Term};
+use crate::protocol::{Action, Cause, How, Why};
+use crate::state::{
+    Config, Defect, Fight, LeaseCall, Predecessor, Progress, Role, Sight, State, Term,
+};
 use crate::step::Turn;
-use crate::{Holder, Lease, LeaseRecord, Notice, ServiceView, Version};
+use crate::{
+    Epoch, Holder, Identity, Lease, LeaseRecord, Notice, ServiceView, Target, Timing, Version,
+};
 
 /// What the Lease lane would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,10 @@ impl State {
         if term.giving_up.is_some() {
             return (soon, Intent::Release);
         }
+        // A request that could be obeyed is a reason to give up: this one cannot.
+        if self.request().is_some() {
+            return (soon, Intent::Renew);
+        }
         let repair = match term.progress {
             Progress::Renewing => return (soon, Intent::Repair),
             Progress::Fenced { until } => Some(until.max(soon)),
@@ -56,8 +64,10 @@ impl State {
     fn standby_intent(&self, config: &Config) -> Option<(Duration, Intent)> {
         let soon = self.pace.not_before;
         if self.pod.gone || self.pod.leaving || self.stop {
-            let mine = self.sight.names(&config.identity) && !self.released;
-            return mine.then_some((soon, Intent::Release));
+            let mine = self.sight.names(&config.identity);
+            let mine = mine || config.breaks(Defect::ForeignRelease);
+            let free = mine && !self.released && !self.is_paused();
+            return free.then_some((soon, Intent::Release));
         }
         if !self.pod.candidate {
             return None;
@@ -70,42 +80,53 @@ impl State {
                 Intent::Claim(How::Vacant),
             )),
             Sight::Seen { lease, since } => {
-                let (claim, how) = self.claim(config, lease, *since);
                 let check = self.next_check(&lease.record);
-                let next = if claim <= check {
-                    (claim, Intent::Claim(how))
-                } else {
-                    (check, Intent::Read)
+                let next = match self.claim(config, lease, *since) {
+                    Some((claim, how)) if claim <= check => (claim, Intent::Claim(how)),
+                    _ => (check, Intent::Read),
                 };
                 Some((next.0.max(soon), next.1))
             }
         }
     }
 
-    /// When this standby may take the Lease, and by what right.
-    fn claim(&self, config: &Config, lease: &Lease, since: Duration) -> (Duration, How) {
+    /// When this standby may take the Lease, and by what right; `None` while nobody may.
+    fn claim(&self, config: &Config, lease: &Lease, since: Duration) -> Option<(Duration, How)> {
         let delay = self.rank_delay(config);
         let yields = |at: Duration| at.max(self.pace.yield_until);
-        match &lease.record.holder {
-            None if self.has_other_candidate(config) => (yields(since + delay), How::Vacant),
-            None => (since, How::Vacant),
-            Some(Holder::Candidate(id)) if *id == config.identity => (since, How::Resumed),
-            Some(holder) => {
-                let expiry = yields(since + lease.record.duration + delay);
-                match &self.suspect {
-                    Some(suspect) if suspect.since + delay < expiry => (
-                        suspect.since + delay,
-                        How::Evidence(suspect.identity.clone()),
-                    ),
-                    _ => (expiry, How::Expired(holder.clone())),
-                }
+        let record = &lease.record;
+        let mine = record.is_held_by(&config.identity);
+        match (&record.holder, &record.given_up_by) {
+            (_, Some(giver)) if mine => Some((since, How::HandedOver(giver.clone()))),
+            _ if mine => Some((since, How::Resumed)),
+            _ if record.paused => None,
+            (None, _) if self.has_other_candidate(config) => {
+                Some((yields(since + delay), How::Vacant))
+            }
+            (None, _) => Some((since, How::Vacant)),
+            (Some(holder), _) => {
+                let expiry = yields(since + record.duration + delay);
+                let evidence = self
+                    .suspect
+                    .as_ref()
+                    .map(|s| (s.since + delay, &s.identity));
+                Some(match evidence.filter(|(at, _)| *at < expiry) {
+                    Some((at, identity)) => (at, How::Evidence(identity.clone())),
+                    None => (expiry, How::Expired(holder.clone())),
+                })
             }
         }
     }
 
     /// The holder's renewals are the watch's heartbeat: when they do not come, ask.
     fn next_check(&self, record: &LeaseRecord) -> Duration {
-        (self.contact.last + record.duration / 2).max(self.pace.read_at + record.duration / 6)
+        let often = record.duration / 6;
+        let silence = if self.contact.wary {
+            often
+        } else {
+            record.duration / 2
+        };
+        (self.contact.last + silence).max(self.pace.read_at + often)
     }
 
     fn has_drifted(&self, config: &Config, term: &Term) -> bool {
@@ -169,6 +190,12 @@ impl Turn<'_> {
     fn claim(&mut self, how: How) {
         match &self.state.sight {
             Sight::Absent { .. } => self.begin(how),
+            Sight::Seen { .. }
+                if matches!(how, How::Evidence(_))
+                    && self.config.breaks(Defect::CachedEvidence) =>
+            {
+                self.begin(how);
+            }
             Sight::Seen { .. } if !self.fresh => self.read_lease(),
             Sight::Seen { lease, .. } => match how {
                 How::Evidence(identity) => {
@@ -186,6 +213,7 @@ impl Turn<'_> {
     /// A quorum said that the holder's pod is gone, after one had shown this Lease.
     pub(crate) fn claim_by_evidence(&mut self, judged: &Lease) {
         let stands = matches!(&self.state.sight, Sight::Seen { lease, .. } if lease == judged);
+        let stands = stands || self.config.breaks(Defect::FresherVersion);
         let may = self.state.pod.candidate
             && self.state.reason_to_give_up(self.config).is_none()
             && self.state.leading().is_none();
@@ -197,40 +225,48 @@ impl Turn<'_> {
     /// Writes the Lease as the first write of a new term.
     fn begin(&mut self, how: How) {
         let me = &self.config.identity;
-        let (transitions, term, seen) = match &self.state.sight {
+        let (before, term, seen) = match &self.state.sight {
             Sight::Seen { lease, .. } => {
-                let changes = i32::from(!lease.record.is_held_by(me));
-                let transitions = lease.record.transitions.saturating_add(changes);
-                (transitions, lease.record.term, Some(lease.version))
+                (Some(&lease.record), lease.record.term, Some(lease.version))
             }
-            Sight::Absent { term, .. } => (0, *term, None),
+            Sight::Absent { term, .. } => (None, *term, None),
             Sight::Never => return,
         };
-        let predecessor = self.predecessor(&how);
-        let term = term.max(self.state.term().unwrap_or(0)) + 1;
+        let changes = before.is_some_and(|record| !record.is_held_by(me));
+        let transitions = before.map_or(0, |record| record.transitions);
+        let request = before.and_then(|record| record.switchover_to.clone());
+        let met = |target: &Target| changes && target.is_met_by(me.pod.as_str());
         let record = LeaseRecord {
             holder: Some(Holder::Candidate(me.clone())),
             given_up_by: None,
             duration: self.config.timing.lease(),
-            transitions,
-            term,
+            transitions: transitions.saturating_add(i32::from(changes)),
+            term: term.max(self.state.term().unwrap_or(0)) + 1,
+            switchover_to: request.filter(|target| !met(target)),
+            paused: before.is_some_and(|record| record.paused),
         };
         self.state.lease_call = Some(LeaseCall::Begin {
             record: record.clone(),
-            how,
+            how: how.clone(),
             sent: self.now,
-            predecessor,
+            predecessor: self.predecessor(&how),
         });
-        self.write(record, seen);
+        self.write(record, seen, Cause::Begin(how));
     }
 
     fn repair(&mut self) {
-        if self
-            .state
-            .leading()
-            .is_some_and(|term| term.progress.repairs())
-        {
+        let Role::Leading(term) = &mut self.state.role else {
+            return;
+        };
+        if term.progress.repairs() {
             self.state.fight.count(self.now);
+            if self.config.breaks(Defect::CachedConfirmation) {
+                term.progress = Progress::Due {
+                    at: self.now,
+                    repair: true,
+                };
+                return;
+            }
         }
         self.begin(How::Repair);
     }
@@ -239,34 +275,76 @@ impl Turn<'_> {
         let Some(term) = self.state.leading() else {
             return;
         };
-        let (record, seen) = (term.record(self.config), term.version);
-        self.state.lease_call = Some(LeaseCall::Renew { sent: self.now });
-        self.write(record, Some(seen));
+        let before = self.state.sight.record();
+        let refused = self.state.request().cloned();
+        let request = before.and_then(|record| record.switchover_to.clone());
+        let record = LeaseRecord {
+            holder: Some(Holder::Candidate(self.config.identity.clone())),
+            given_up_by: None,
+            duration: self.config.timing.lease(),
+            transitions: term.transitions,
+            term: term.number,
+            switchover_to: request.filter(|_| refused.is_none()),
+            paused: before.is_some_and(|record| record.paused),
+        };
+        let seen = term.version;
+        self.state.lease_call = Some(LeaseCall::Renew {
+            record: record.clone(),
+            sent: self.now,
+            refused,
+        });
+        self.write(record, Some(seen), Cause::Renew);
     }
 
-    /// Empties the holder, so that another candidate need not wait. Only what names this pod.
+    /// Names the successor, or nobody where nobody may lead: then another candidate need not wait.
+    /// Only what names this pod is given up.
     fn release(&mut self) {
         let Sight::Seen { lease, .. } = &self.state.sight else {
             self.state.role = Role::Standby;
             return;
         };
-        let seen = self
-            .state
-            .leading()
-            .map_or(lease.version, |term| term.version);
+        let term = self.state.leading();
+        let seen = term.map_or(lease.version, |term| term.version);
+        let why = term.and_then(|term| term.giving_up);
+        let why = why.or_else(|| self.state.reason_to_give_up(self.config));
+        // Where a policy denied one sidecar its switch, the next one would hand over as soon.
+        let successor = self.state.successor(self.config);
+        let successor = successor.filter(|_| why != Some(Why::Denied));
+        let request = lease.record.switchover_to.clone();
+        let met = |target: &Target| {
+            successor.is_some_and(|successor| target.is_met_by(successor.pod.as_str()))
+        };
+        let patience = if self.config.breaks(Defect::HandoverKeepsDuration) {
+            self.config.timing.lease()
+        } else {
+            Timing::HANDOVER
+        };
+        let heir = |id: &Identity| {
+            if self.config.breaks(Defect::HandoverKeepsUid) {
+                Holder::Foreign(id.pod.as_str().to_owned())
+            } else {
+                Holder::Candidate(id.clone())
+            }
+        };
         let record = LeaseRecord {
-            holder: None,
+            holder: successor.map(heir),
             given_up_by: Some(self.config.identity.clone()),
+            duration: successor.map_or(lease.record.duration, |_| patience),
             transitions: lease.record.transitions.saturating_add(1),
+            switchover_to: request.filter(|target| !met(target)),
             ..lease.record.clone()
         };
         self.state.lease_call = Some(LeaseCall::Release {
             record: record.clone(),
         });
-        self.write(record, Some(seen));
+        self.write(
+            record,
+            Some(seen),
+            Cause::GiveUp(why.unwrap_or(Why::Stopped)),
+        );
     }
 
-    fn write(&mut self, record: LeaseRecord, seen: Option<Version>) {
+    fn write(&mut self, record: LeaseRecord, seen: Option<Version>, cause: Cause) {
         let timing = &self.config.timing;
         let left = self
             .state
@@ -277,6 +355,7 @@ impl Turn<'_> {
             record,
             seen,
             timeout,
+            cause,
         });
     }
 
@@ -296,7 +375,7 @@ impl Turn<'_> {
         let predecessor = earlier.map_or(predecessor, |term| term.predecessor.clone());
         self.state.role = Role::Leading(Term {
             number: record.term,
-            epoch: version.epoch(),
+            epoch: self.epoch_of(record, version),
             version,
             transitions: record.transitions,
             acked: sent,
@@ -312,20 +391,28 @@ impl Turn<'_> {
         });
         self.state.released = false;
         self.report(Notice::Elected {
-            epoch: version.epoch(),
+            epoch: self.epoch_of(record, version),
             term: record.term,
             how,
         });
     }
 
+    fn epoch_of(&self, record: &LeaseRecord, version: Version) -> Epoch {
+        if self.config.breaks(Defect::TransitionsAsEpoch) {
+            return Version::new(u64::try_from(record.transitions).unwrap_or(0) + 1).epoch();
+        }
+        version.epoch()
+    }
+
+    /// Whoever gave the Lease up is out. Who comes by a record that stood for a whole lease need
+    /// fear nobody; a named successor's record is shorter than that.
     fn predecessor(&self, how: &How) -> Predecessor {
-        match (how, &self.state.sight) {
-            (How::Expired(_), _) => Predecessor::Outwaited,
-            (How::Evidence(id), _) => Predecessor::AnyBut(id.pod.clone()),
-            (How::Vacant, Sight::Seen { lease, .. }) => match &lease.record.given_up_by {
-                Some(id) => Predecessor::AnyBut(id.pod.clone()),
-                None => Predecessor::Any,
-            },
+        let record = self.state.sight.record();
+        let giver = record.and_then(|record| record.given_up_by.as_ref());
+        match (how, giver) {
+            (_, Some(giver)) => Predecessor::AnyBut(giver.pod.clone()),
+            (How::Expired(_), None) => Predecessor::Outwaited,
+            (How::Evidence(id), None) => Predecessor::AnyBut(id.pod.clone()),
             _ => Predecessor::Any,
         }
     }

@@ -17,9 +17,10 @@ pub enum Holder {
 /// `renewTime`, the user's labels) are for people, and the caller's to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseRecord {
-    /// Nobody when it was given up.
+    /// Nobody when it was given up and nobody was there to take it.
     pub holder: Option<Holder>,
-    /// Who gave it up: our annotation where `holderIdentity` is empty. Set only without a holder.
+    /// Who gave it up, until the next term begins: to nobody, or to the `holder`, who has yet to
+    /// say a word.
     pub given_up_by: Option<Identity>,
     /// For how long the holder asked, within bounds ([`Timing::granted`](crate::Timing::granted)).
     pub duration: Duration,
@@ -27,6 +28,19 @@ pub struct LeaseRecord {
     pub transitions: i32,
     /// Our annotation: counts the terms, so that a write which begins one is never a no-op.
     pub term: u64,
+    /// An operator's request to hand over. The write that answers it takes it away.
+    pub switchover_to: Option<Target>,
+    /// An operator's wish that nobody takes over or hands over, save by request. Read, never written.
+    pub paused: bool,
+}
+
+/// To whom an operator wants the Lease handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The best-ranked candidate besides the leader.
+    Any,
+    /// The pod of this name.
+    Pod(String),
 }
 
 /// A Lease as it was read: the record, and the revision to compare with before it is replaced.
@@ -36,6 +50,16 @@ pub struct Lease {
     pub record: LeaseRecord,
     /// Its `resourceVersion`.
     pub version: Version,
+}
+
+impl Target {
+    /// Whether handing over to this pod is what was asked for.
+    pub fn is_met_by(&self, pod: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Pod(name) => name == pod,
+        }
+    }
 }
 
 impl LeaseRecord {

@@ -19,8 +19,8 @@ mod timing;
 mod version;
 
 pub use identity::{Identity, InvalidPodName, PodName, PodUid};
-pub use lease::{Holder, Lease, LeaseRecord};
-pub use protocol::{Action, Event, Failure, How, Notice, OwnPod, Peer, PodFate, Why};
+pub use lease::{Holder, Lease, LeaseRecord, Target};
+pub use protocol::{Action, Cause, Event, Failure, How, Notice, OwnPod, Peer, PodFate, Why};
 pub use service::{Service, ServiceView};
 pub use state::{Config, State};
 pub use step::step;

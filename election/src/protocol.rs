@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, ServiceView, Version};
+use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, ServiceView, Target, Version};
 
 /// Something that happened. Each [`Action`] that asks for something is answered by exactly one
 /// event, also when the caller gives up waiting.
@@ -50,6 +50,8 @@ pub enum Action {
         seen: Option<Version>,
         /// Give up waiting after this.
         timeout: Duration,
+        /// What the write is for. For people.
+        cause: Cause,
     },
     /// Read this pod from a quorum, after the Lease was read: is it gone?
     ReadPod(Identity),
@@ -68,13 +70,26 @@ pub enum Action {
     Report(Notice),
 }
 
+/// What a write of the Lease is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A term begins.
+    Begin(How),
+    /// The leader goes on.
+    Renew,
+    /// The leader hands over, or gives up to nobody.
+    GiveUp(Why),
+}
+
 /// Why a request has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The object is no longer what was judged (409; 422 for a Lease that exists already).
     Conflict,
-    /// The API server will not have it: rights are missing, or a policy denied it.
+    /// The API server will not have it: rights are missing.
     Refused,
+    /// The API server will not have it: a policy, or validation (422).
+    Denied,
     /// No answer, or one that says nothing about the outcome: it may yet be carried out.
     Unknown,
 }
@@ -165,6 +180,13 @@ pub enum Notice {
     ForeignHolder(String),
     /// The API server will not let this pod do its work: rights or a policy.
     Refused,
+    /// An operator's request could not be obeyed, and was taken away.
+    SwitchoverRefused {
+        /// To whom.
+        to: Target,
+        /// Whether the leader is itself who was asked for; else nobody such is ready.
+        leads_already: bool,
+    },
 }
 
 /// By what right a term began.
@@ -174,6 +196,8 @@ pub enum How {
     Vacant,
     /// The Lease named this very pod.
     Resumed,
+    /// The leader before named this pod as its successor.
+    HandedOver(Identity),
     /// The holder's record stood for its whole length.
     Expired(Holder),
     /// The holder's pod is gone.
@@ -197,4 +221,8 @@ pub enum Why {
     Gone,
     /// The pod is unready while another candidate is ready.
     Unready,
+    /// An operator asked for it.
+    Requested,
+    /// A policy of the API server denies this pod's switch.
+    Denied,
 }

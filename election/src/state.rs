@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use crate::protocol::{How, OwnPod, Peer, Why};
-use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, PodName, ServiceView, Timing, Version};
+use crate::{
+    Epoch, Holder, Identity, Lease, LeaseRecord, PodName, ServiceView, Target, Timing, Version,
+};
 
 /// What does not change while a candidate lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +40,28 @@ pub enum Defect {
     WriteInNewTerm,
     /// A leader goes on answering true after its deadline.
     Deadline,
+    /// The epoch is `leaseTransitions`, which begins anew with a new Lease.
+    TransitionsAsEpoch,
+    /// Expiry is judged by the times in the Lease and a wall clock that is half a lease ahead.
+    WallClock,
+    /// A repair goes on under the epoch that was confirmed before.
+    CachedConfirmation,
+    /// Who stops empties the Lease, whoever holds it.
+    ForeignRelease,
+    /// A span without answers counts towards the holder's expiry.
+    OutageAsExpiry,
+    /// A read that failed lets the observation begin anew.
+    OutageResets,
+    /// A pod that the watch does not show is taken for gone, without asking a quorum.
+    CachedEvidence,
+    /// The acquiring write carries the version at hand, not the one that was judged.
+    FresherVersion,
+    /// A handover names the successor, and leaves the UID of the one before.
+    HandoverKeepsUid,
+    /// A handover leaves the lease's whole length to a successor who may stay silent.
+    HandoverKeepsDuration,
+    /// A leader answers true after it wrote the handover.
+    LeadsAfterHandover,
 }
 
 /// The state of one candidate. Made by [`State::new`], changed only by [`step`](crate::step).
@@ -86,6 +110,9 @@ pub(crate) enum Sight {
 pub(crate) struct Contact {
     pub(crate) last: Duration,
     pub(crate) failing: bool,
+    /// A read has failed since the record changed: ask more often, or each span that does not
+    /// count would be as long as the silence before it.
+    pub(crate) wary: bool,
 }
 
 /// The holder, whose pod the peers' watch does not show.
@@ -132,7 +159,10 @@ pub(crate) enum LeaseCall {
         predecessor: Predecessor,
     },
     Renew {
+        record: LeaseRecord,
         sent: Duration,
+        /// An operator's request that cannot be obeyed, taken away by this write.
+        refused: Option<Target>,
     },
     Release {
         record: LeaseRecord,
@@ -244,6 +274,7 @@ impl State {
             contact: Contact {
                 last: now,
                 failing: false,
+                wary: false,
             },
             suspect: None,
             absolved: None,
@@ -271,7 +302,8 @@ impl State {
     pub fn is_leader(&self, config: &Config, now: Duration) -> bool {
         self.leading().is_some_and(|term| {
             let valid = now < term.valid_until(config) || config.breaks(Defect::Deadline);
-            term.switched && term.giving_up.is_none() && valid
+            let stays = term.giving_up.is_none() || config.breaks(Defect::LeadsAfterHandover);
+            term.switched && stays && valid
         })
     }
 
@@ -292,10 +324,7 @@ impl State {
 
     /// Whom the Lease named when it was last seen.
     pub fn holder(&self) -> Option<&Holder> {
-        match &self.sight {
-            Sight::Seen { lease, .. } => lease.record.holder.as_ref(),
-            Sight::Never | Sight::Absent { .. } => None,
-        }
+        self.sight.record()?.holder.as_ref()
     }
 
     /// When the Lease was last heard of.
@@ -324,30 +353,62 @@ impl State {
         }
     }
 
-    /// Why this pod should not lead, if there is a reason.
+    /// Why this pod should not lead, if there is a reason. While the election is paused, a leader
+    /// goes on as long as its process does.
     pub(crate) fn reason_to_give_up(&self, config: &Config) -> Option<Why> {
+        let stays = self.is_paused();
         let unready = || !self.pod.candidate && self.has_other_candidate(config);
         match () {
             () if self.pod.gone => Some(Why::Gone),
             () if self.stop => Some(Why::Stopped),
-            () if self.pod.leaving => Some(Why::Leaving),
-            () if unready() => Some(Why::Unready),
+            () if self.pod.leaving && !stays => Some(Why::Leaving),
+            () if !stays && unready() => Some(Why::Unready),
+            () if self.may_obey(config) => Some(Why::Requested),
             () => None,
         }
     }
 
+    /// Whether an operator wants everything to stay as it is.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.sight.record().is_some_and(|record| record.paused)
+    }
+
+    /// What an operator asks of this pod, which leads.
+    pub(crate) fn request(&self) -> Option<&Target> {
+        let switched = self.leading().is_some_and(|term| term.switched);
+        self.sight
+            .record()?
+            .switchover_to
+            .as_ref()
+            .filter(|_| switched)
+    }
+
+    fn may_obey(&self, config: &Config) -> bool {
+        let successor = self.successor(config);
+        self.request()
+            .zip(successor)
+            .is_some_and(|(target, id)| target.is_met_by(id.pod.as_str()))
+    }
+
+    /// To whom this pod would hand over: whom an operator asked for, if that one may lead, else the
+    /// best-ranked candidate.
+    pub(crate) fn successor(&self, config: &Config) -> Option<&Identity> {
+        let peers = self.peers.iter().filter(|peer| peer.candidate);
+        let others = peers
+            .map(|peer| &peer.identity)
+            .filter(|id| **id != config.identity);
+        let target = self.sight.record().and_then(|r| r.switchover_to.as_ref());
+        let asked = target.and_then(|t| others.clone().find(|id| t.is_met_by(id.pod.as_str())));
+        asked.or_else(|| others.clone().next())
+    }
+
     pub(crate) fn has_other_candidate(&self, config: &Config) -> bool {
-        self.peers
-            .iter()
-            .any(|peer| peer.candidate && peer.identity != config.identity)
+        self.successor(config).is_some()
     }
 
     /// How much longer than the best-ranked standby this one waits.
     pub(crate) fn rank_delay(&self, config: &Config) -> Duration {
-        let record = match &self.sight {
-            Sight::Seen { lease, .. } => Some(&lease.record),
-            Sight::Never | Sight::Absent { .. } => None,
-        };
+        let record = self.sight.record();
         let out = record.and_then(|record| record.candidate().or(record.given_up_by.as_ref()));
         let standbys = self
             .peers
@@ -388,7 +449,7 @@ impl State {
         if let Some(suspect) = &mut self.suspect {
             change(&mut suspect.since);
         }
-        if let Some(LeaseCall::Begin { sent, .. } | LeaseCall::Renew { sent }) =
+        if let Some(LeaseCall::Begin { sent, .. } | LeaseCall::Renew { sent, .. }) =
             &mut self.lease_call
         {
             change(sent);
@@ -430,6 +491,13 @@ impl Progress {
 }
 
 impl Sight {
+    pub(crate) fn record(&self) -> Option<&LeaseRecord> {
+        match self {
+            Self::Seen { lease, .. } => Some(&lease.record),
+            Self::Never | Self::Absent { .. } => None,
+        }
+    }
+
     pub(crate) fn names(&self, identity: &Identity) -> bool {
         matches!(self, Self::Seen { lease, .. } if lease.record.is_held_by(identity))
     }
@@ -438,15 +506,5 @@ impl Sight {
 impl Term {
     pub(crate) fn valid_until(&self, config: &Config) -> Duration {
         self.acked + config.timing.deadline()
-    }
-
-    pub(crate) fn record(&self, config: &Config) -> LeaseRecord {
-        LeaseRecord {
-            holder: Some(Holder::Candidate(config.identity.clone())),
-            given_up_by: None,
-            duration: config.timing.lease(),
-            transitions: self.transitions,
-            term: self.number,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::protocol::{Action, Event, Failure, Notice, Peer, PodFate, Why};
 use crate::state::{Config, Defect, LeaseCall, Progress, Role, Sight, State, Suspect, Term};
-use crate::{Holder, Lease, ServiceView, Timing, Version};
+use crate::{Holder, Lease, LeaseRecord, ServiceView, Target, Timing, Version};
 
 /// Takes `event` into `state` at `now`, and says what to do about it.
 ///
@@ -98,8 +98,7 @@ impl Turn<'_> {
     fn take_lease_read(&mut self, answer: Result<Option<Lease>, Failure>) {
         self.state.lease_call = None;
         let Ok(lease) = answer else {
-            self.state.contact.failing = true;
-            self.slow_down();
+            self.take_silence();
             return;
         };
         self.hear();
@@ -140,7 +139,7 @@ impl Turn<'_> {
 
     fn take_lease_written(&mut self, answer: Result<Version, Failure>) {
         let call = self.state.lease_call.take();
-        if answer == Err(Failure::Refused) {
+        if matches!(answer, Err(Failure::Refused | Failure::Denied)) {
             self.report(Notice::Refused);
         }
         match (call, answer) {
@@ -160,10 +159,19 @@ impl Turn<'_> {
                 self.state.pace.yield_until = self.now + self.config.timing.patience();
                 self.slow_down();
             }
-            (Some(LeaseCall::Renew { sent }), Ok(version)) => self.take_renewal(sent, version),
-            (Some(LeaseCall::Renew { .. }), Err(Failure::Unknown | Failure::Refused)) => {
+            (
+                Some(LeaseCall::Renew {
+                    record,
+                    sent,
+                    refused,
+                }),
+                Ok(version),
+            ) => self.take_renewal(record, sent, refused, version),
+            (Some(LeaseCall::Renew { .. }), Err(failure)) if failure != Failure::Conflict => {
+                let again = self.now + Timing::RETRY;
+                self.state.pace.not_before = again;
                 if let Role::Leading(term) = &mut self.state.role {
-                    term.renew_at = self.now + Timing::RETRY;
+                    term.renew_at = again;
                 }
             }
             (Some(LeaseCall::Release { record }), Ok(version)) => {
@@ -171,7 +179,7 @@ impl Turn<'_> {
                 self.state.released = true;
                 self.state.role = Role::Standby;
             }
-            (Some(LeaseCall::Release { .. }), Err(Failure::Unknown | Failure::Refused)) => {
+            (Some(LeaseCall::Release { .. }), Err(failure)) if failure != Failure::Conflict => {
                 self.state.released |= matches!(self.state.role, Role::Standby);
                 self.slow_down();
             }
@@ -193,7 +201,13 @@ impl Turn<'_> {
         pace.not_before = pace.not_before.max(self.now + pause);
     }
 
-    fn take_renewal(&mut self, sent: Duration, version: Version) {
+    fn take_renewal(
+        &mut self,
+        record: LeaseRecord,
+        sent: Duration,
+        refused: Option<Target>,
+        version: Version,
+    ) {
         let Role::Leading(term) = &mut self.state.role else {
             // The term ended while this was under way: what the Lease says now is to be read.
             self.state.doubt = true;
@@ -202,8 +216,11 @@ impl Turn<'_> {
         term.acked = sent;
         term.version = version;
         term.renew_at = sent + self.config.timing.renew();
-        let record = term.record(self.config);
         self.see_own_write(record, version);
+        if let Some(to) = refused {
+            let leads_already = to == Target::Pod(self.config.identity.pod.as_str().to_owned());
+            self.report(Notice::SwitchoverRefused { to, leads_already });
+        }
     }
 
     fn take_pod_read(&mut self, answer: Result<PodFate, Failure>) {
@@ -216,11 +233,15 @@ impl Turn<'_> {
                 self.state.absolved = lease.record.candidate().cloned();
                 self.state.suspect = None;
             }
-            Err(_) => {
-                self.state.contact.failing = true;
-                self.slow_down();
-            }
+            Err(_) => self.take_silence(),
         }
+    }
+
+    /// A read failed.
+    fn take_silence(&mut self) {
+        self.state.contact.failing = true;
+        self.state.contact.wary = true;
+        self.slow_down();
     }
 
     /// The API server answered about the Lease. A span without answers does not count towards the
@@ -233,6 +254,11 @@ impl Turn<'_> {
         if !failed {
             return;
         }
+        let outage = match () {
+            () if self.config.breaks(Defect::OutageAsExpiry) => Duration::ZERO,
+            () if self.config.breaks(Defect::OutageResets) => self.now,
+            () => outage,
+        };
         match &mut self.state.sight {
             Sight::Seen { since: t, .. } | Sight::Absent { until: t, .. } => *t += outage,
             Sight::Never => {}
@@ -250,15 +276,19 @@ impl Turn<'_> {
             self.state.reported_foreign = Some(name.clone());
             self.report(Notice::ForeignHolder(name.clone()));
         }
+        self.state.contact.wary = false;
         let since = match &self.state.sight {
             Sight::Seen { since, .. } if self.config.breaks(Defect::ObservedClock) => *since,
+            _ if self.config.breaks(Defect::WallClock) => {
+                self.now.saturating_sub(lease.record.duration / 2)
+            }
             _ => self.now,
         };
         self.state.sight = Sight::Seen { lease, since };
         self.suspect_the_holder();
     }
 
-    fn see_own_write(&mut self, record: crate::LeaseRecord, version: Version) {
+    fn see_own_write(&mut self, record: LeaseRecord, version: Version) {
         self.hear();
         self.state.pace.failures = 0;
         self.state.doubt = false;
@@ -343,6 +373,16 @@ impl Turn<'_> {
         let Some(why) = self.state.reason_to_give_up(self.config) else {
             return;
         };
+        if self.state.is_paused() && matches!(why, Why::Gone | Why::Stopped) {
+            self.state.released = true;
+            self.lose(why);
+        } else {
+            self.step_back(why);
+        }
+    }
+
+    /// The answer turns false now; the Lease lane then hands over.
+    pub(crate) fn step_back(&mut self, why: Why) {
         let patience = self.now + self.config.timing.lease();
         let Role::Leading(
             term @ Term {
@@ -353,7 +393,7 @@ impl Turn<'_> {
             return;
         };
         term.giving_up = Some(why);
-        if why == Why::Unready {
+        if matches!(why, Why::Unready | Why::Denied) {
             self.state.pace.yield_until = patience;
         }
         self.report(Notice::Lost(why));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Action, Failure, Notice};
+use crate::protocol::{Action, Failure, Notice, Why};
 use crate::state::{Defect, Predecessor, Progress, Queue, Role, ServiceCall, State, Term};
 use crate::step::Turn;
 use crate::{Epoch, Service, ServiceView, Timing, Version};
@@ -63,7 +63,8 @@ impl Turn<'_> {
         }
         let queue = self.unwritten(&views, epoch);
         // Somebody changed what this term has written already: that takes a new epoch.
-        let drifted = queue.iter().any(|(_, service)| service.epoch == epoch);
+        let drifted = queue.iter().any(|(_, service)| service.epoch == epoch)
+            && !self.config.breaks(Defect::CachedConfirmation);
         self.remember(views);
         if drifted && let Role::Leading(term) = &mut self.state.role {
             term.progress = Progress::Drifted;
@@ -180,7 +181,8 @@ impl Turn<'_> {
 
     /// On a conflict, start over from the Lease; on anything else, from the Services.
     fn try_again(&mut self, failure: Option<Failure>) {
-        let refused = failure == Some(Failure::Refused);
+        let denied = failure == Some(Failure::Denied);
+        let refused = denied || failure == Some(Failure::Refused);
         let pause = if refused {
             self.config.timing.poll()
         } else {
@@ -196,6 +198,9 @@ impl Turn<'_> {
         }
         if refused {
             self.report(Notice::Refused);
+        }
+        if denied && self.state.has_other_candidate(self.config) {
+            self.step_back(Why::Denied);
         }
     }
 

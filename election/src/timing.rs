@@ -22,6 +22,8 @@ impl Timing {
     pub const RANK_STEP: Duration = Duration::from_millis(100);
     /// The longest wait for better-ranked standbys.
     pub const RANK_LIMIT: Duration = Duration::from_millis(500);
+    /// A named successor who stays silent is passed over after this.
+    pub const HANDOVER: Duration = Duration::from_secs(2);
     /// A request that is not a Lease write times out after this.
     pub const REQUEST: Duration = Duration::from_secs(2);
 

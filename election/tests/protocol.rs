@@ -29,6 +29,8 @@ fn lease(holder: Option<&str>, given_up_by: Option<&str>, version: u64) -> Lease
         duration: Duration::from_secs(12),
         transitions: 1,
         term: 1,
+        switchover_to: None,
+        paused: false,
     };
     Lease {
         record,

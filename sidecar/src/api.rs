@@ -295,7 +295,8 @@ impl Error {
     pub(crate) fn failure(&self) -> Failure {
         match self.code() {
             Some(409) => Failure::Conflict,
-            Some(403 | 422) => Failure::Refused,
+            Some(403) => Failure::Refused,
+            Some(422) => Failure::Denied,
             _ => Failure::Unknown,
         }
     }
@@ -374,7 +375,7 @@ mod tests {
         for (code, meant) in [
             (409, Failure::Conflict),
             (403, Failure::Refused),
-            (422, Failure::Refused),
+            (422, Failure::Denied),
             (404, Failure::Unknown),
             (429, Failure::Unknown),
             (500, Failure::Unknown),

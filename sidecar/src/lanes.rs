@@ -71,9 +71,14 @@ pub(crate) fn ask_for_the_lease(
                 record,
                 seen,
                 timeout,
+                cause,
             } => {
-                let name = &names.lease;
-                let written = lease::write(&api, name, known, &record, seen, timeout, wall());
+                let change = lease::Change {
+                    record: &record,
+                    cause: &cause,
+                    now: wall(),
+                };
+                let written = lease::write(&api, &names.lease, known, &change, seen, timeout);
                 let (result, object, error) = written.await;
                 let found = object.map_or(Found::Nothing, Found::Written);
                 Answer {

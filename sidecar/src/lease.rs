@@ -7,14 +7,19 @@
 
 use std::time::Duration;
 
-use contract::names::lease_annotation::{HOLDER, TERM};
-use election::{Failure, Holder, Identity, Lease, LeaseRecord, PodName, PodUid, Timing, Version};
+use contract::names::lease_annotation::{
+    ACQUIRED_AT, ANY, GIVEN_UP_BY, HOLDER, PAUSED, REASON, SWITCHOVER_TO, TERM, TERMS,
+};
+use election::{
+    Cause, Failure, Holder, Identity, Lease, LeaseRecord, PodName, PodUid, Target, Timing, Version,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Api, Error, Kind};
 use crate::clock::micro_time;
 use crate::watch::Versioned;
+use crate::{history, reasons};
 
 /// A Lease as it came from the API server.
 #[derive(Debug, Clone)]
@@ -27,6 +32,16 @@ pub(crate) struct Object {
 #[derive(Debug, thiserror::Error)]
 #[error("the lease has no usable resourceVersion: {0:?}")]
 pub(crate) struct Unversioned(String);
+
+/// What is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change<'a> {
+    pub(crate) record: &'a LeaseRecord,
+    /// What it is for: told in the Lease's annotations.
+    pub(crate) cause: &'a Cause,
+    /// By the wall clock.
+    pub(crate) now: Timestamp,
+}
 
 /// A write as it ended: what the core is told, the object where there is one, and why not.
 pub(crate) type Written = (Result<Version, Failure>, Option<Object>, Option<Error>);
@@ -72,16 +87,15 @@ pub(crate) async fn read(
         .transpose()
 }
 
-/// Writes `record` over `known`, if that is the revision `seen`; where `seen` is `None`, makes the
+/// Writes `change` over `known`, if that is the revision `seen`; where `seen` is `None`, makes the
 /// Lease by a PUT to its name, which a Role limited by resourceNames allows, unlike a POST.
 pub(crate) async fn write(
     api: &Api,
     name: &str,
     known: Option<Object>,
-    record: &LeaseRecord,
+    change: &Change<'_>,
     seen: Option<Version>,
     timeout: Duration,
-    now: Timestamp,
 ) -> Written {
     let known = match seen {
         None => None,
@@ -96,7 +110,7 @@ pub(crate) async fn write(
         Some(_) => known.map(|known| known.raw),
     };
     let creates = known.is_none();
-    let object = edit(known, api.namespace(), name, record, now);
+    let object = edit(known, api.namespace(), name, change);
     match api.put(Kind::Lease, name, &object, timeout).await {
         Ok(raw) => match Object::parse(raw) {
             Ok(written) => (Ok(written.lease.version), Some(written), None),
@@ -126,13 +140,15 @@ fn record(raw: &Value) -> LeaseRecord {
         .and_then(Value::as_str)
         .filter(|name| !name.is_empty());
     LeaseRecord {
-        holder: name.map(|name| holder(name, identity(raw))),
-        given_up_by: identity(raw).filter(|_| name.is_none()),
+        holder: name.map(|name| holder(name, identity(raw, HOLDER))),
+        given_up_by: identity(raw, GIVEN_UP_BY),
         duration: Timing::granted(number("leaseDurationSeconds")),
         transitions: number("leaseTransitions").unwrap_or(0),
         term: annotation(raw, TERM)
             .and_then(|term| term.parse().ok())
             .unwrap_or(0),
+        switchover_to: annotation(raw, SWITCHOVER_TO).and_then(target),
+        paused: annotation(raw, PAUSED) == Some("true"),
     }
 }
 
@@ -148,9 +164,9 @@ fn holder(name: &str, annotation: Option<Identity>) -> Holder {
     }
 }
 
-/// The annotation `<pod name>/<pod UID>`: who holds the Lease, or gave it up.
-fn identity(raw: &Value) -> Option<Identity> {
-    let (pod, uid) = annotation(raw, HOLDER)?.split_once('/')?;
+/// An annotation `<pod name>/<pod UID>`.
+fn identity(raw: &Value, key: &str) -> Option<Identity> {
+    let (pod, uid) = annotation(raw, key)?.split_once('/')?;
     let pod = PodName::parse(pod).ok()?;
     (!uid.is_empty()).then(|| Identity {
         pod,
@@ -158,13 +174,16 @@ fn identity(raw: &Value) -> Option<Identity> {
     })
 }
 
-fn edit(
-    known: Option<Value>,
-    namespace: &str,
-    name: &str,
-    record: &LeaseRecord,
-    now: Timestamp,
-) -> Value {
+fn target(text: &str) -> Option<Target> {
+    match text.trim() {
+        "" => None,
+        ANY => Some(Target::Any),
+        name => Some(Target::Pod(name.to_owned())),
+    }
+}
+
+fn edit(known: Option<Value>, namespace: &str, name: &str, change: &Change<'_>) -> Value {
+    let Change { record, cause, now } = *change;
     let mut raw = known.unwrap_or_else(|| {
         json!({
             "apiVersion": "coordination.k8s.io/v1",
@@ -172,8 +191,6 @@ fn edit(
             "metadata": { "name": name, "namespace": namespace },
         })
     });
-    let before = self::record(&raw);
-    let begins = before.holder != record.holder || before.term != record.term;
     let holder_name = match &record.holder {
         Some(Holder::Candidate(identity)) => identity.pod.as_str(),
         Some(Holder::Foreign(name)) => name,
@@ -185,33 +202,61 @@ fn edit(
         spec.insert("leaseDurationSeconds".to_owned(), seconds.into());
         spec.insert("leaseTransitions".to_owned(), record.transitions.into());
         spec.insert("renewTime".to_owned(), micro_time(now).into());
-        if begins && record.holder.is_some() {
+        if !matches!(cause, Cause::Renew) && record.holder.is_some() {
             spec.insert("acquireTime".to_owned(), micro_time(now).into());
         }
     }
-    let annotations = child(&mut raw, "metadata")
-        .map(|metadata| metadata.entry("annotations").or_insert_with(|| json!({})));
-    if let Some(Value::Object(annotations)) = annotations {
-        annotations.insert(TERM.to_owned(), record.term.to_string().into());
-        let named = match &record.holder {
-            Some(Holder::Candidate(identity)) => Some(identity),
-            Some(Holder::Foreign(_)) => None,
-            None => record.given_up_by.as_ref(),
-        };
-        match named {
-            Some(identity) => annotations.insert(HOLDER.to_owned(), identity.to_string().into()),
-            None => annotations.remove(HOLDER),
-        };
+    let annotations = child(&mut raw, "metadata").and_then(|it| child_of(it, "annotations"));
+    if let Some(annotations) = annotations {
+        let holder = record.candidate().map(Identity::to_string);
+        put(annotations, HOLDER, holder);
+        let giver = record.given_up_by.as_ref().map(Identity::to_string);
+        put(annotations, GIVEN_UP_BY, giver);
+        put(annotations, TERM, Some(record.term.to_string()));
+        if record.switchover_to.is_none() {
+            annotations.remove(SWITCHOVER_TO);
+        }
+        tell(annotations, holder_name, change);
     }
     raw
 }
 
+/// Writes for people why the Lease changes hands, and who led before.
+fn tell(annotations: &mut Map<String, Value>, holder: &str, change: &Change<'_>) {
+    let Some(why) = reasons::of_change(change.cause) else {
+        return;
+    };
+    let (term, now) = (change.record.term, change.now);
+    let told = annotations.get(TERMS).and_then(Value::as_str);
+    let told = told.unwrap_or_default();
+    let terms = match change.cause {
+        Cause::Begin(_) => history::begin(told, term, holder, &why, now),
+        Cause::GiveUp(_) | Cause::Renew => history::end(told, &why, now),
+    };
+    if matches!(change.cause, Cause::Begin(_)) {
+        put(annotations, ACQUIRED_AT, Some(micro_time(now)));
+    }
+    put(annotations, REASON, Some(why));
+    put(annotations, TERMS, Some(terms));
+}
+
+fn put(annotations: &mut Map<String, Value>, key: &str, value: Option<String>) {
+    match value {
+        Some(value) => annotations.insert(key.to_owned(), value.into()),
+        None => annotations.remove(key),
+    };
+}
+
 /// The object in this field, made where there is none.
 fn child<'a>(raw: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
-    let entry = raw
-        .as_object_mut()?
-        .entry(field)
-        .or_insert_with(|| json!({}));
+    child_of(raw.as_object_mut()?, field)
+}
+
+fn child_of<'a>(
+    parent: &'a mut Map<String, Value>,
+    field: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    let entry = parent.entry(field).or_insert_with(|| json!({}));
     if entry.is_null() {
         *entry = json!({});
     }
@@ -221,6 +266,7 @@ fn child<'a>(raw: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use election::{How, Why};
 
     fn identity() -> Identity {
         Identity {
@@ -261,6 +307,8 @@ mod tests {
                 duration: Duration::from_secs(12),
                 transitions: 3,
                 term: 7,
+                switchover_to: None,
+                paused: false,
             },
             version: Version::new(41),
         };
@@ -286,23 +334,74 @@ mod tests {
         assert!(Object::parse(json!({ "metadata": {} })).is_err());
     }
 
+    fn edited(known: Option<Value>, record: &LeaseRecord, cause: &Cause) -> Value {
+        let change = Change {
+            record,
+            cause,
+            now: at(9),
+        };
+        edit(known, "shop", "web", &change)
+    }
+
+    fn other() -> Identity {
+        Identity {
+            pod: PodName::parse("web-1").unwrap(),
+            uid: PodUid::new("u-2"),
+        }
+    }
+
     #[test]
     fn a_renewal_changes_the_renewal_time_and_no_other_byte() {
         let record = Object::parse(held()).unwrap().lease.record;
         let mut expected = held();
         expected["spec"]["renewTime"] = json!("1970-01-01T00:00:09.000000Z");
-        assert_eq!(edit(Some(held()), "shop", "web", &record, at(9)), expected);
+        assert_eq!(edited(Some(held()), &record, &Cause::Renew), expected);
     }
 
     #[test]
-    fn a_new_term_has_a_new_time_of_acquisition() {
+    fn a_new_term_says_when_it_began_and_why() {
         let mut record = Object::parse(held()).unwrap().lease.record;
         record.term = 8;
         let mut expected = held();
         expected["spec"]["renewTime"] = json!("1970-01-01T00:00:09.000000Z");
         expected["spec"]["acquireTime"] = json!("1970-01-01T00:00:09.000000Z");
-        expected["metadata"]["annotations"][TERM] = json!("8");
-        assert_eq!(edit(Some(held()), "shop", "web", &record, at(9)), expected);
+        let annotations = &mut expected["metadata"]["annotations"];
+        annotations[TERM] = json!("8");
+        annotations[ACQUIRED_AT] = json!("1970-01-01T00:00:09.000000Z");
+        annotations[REASON] = json!("the lease named this pod");
+        annotations[TERMS] = json!(history::begin(
+            "",
+            8,
+            "web-0",
+            "the lease named this pod",
+            at(9)
+        ));
+        let cause = Cause::Begin(How::Resumed);
+        assert_eq!(edited(Some(held()), &record, &cause), expected);
+    }
+
+    #[test]
+    fn a_handover_names_successor_uid_and_duration_together_and_who_gave_up() {
+        let mut asked = held();
+        asked["metadata"]["annotations"][SWITCHOVER_TO] = json!("web-1");
+        asked["metadata"]["annotations"][PAUSED] = json!("true");
+        let mut record = Object::parse(asked.clone()).unwrap().lease.record;
+        assert_eq!(record.switchover_to, Some(Target::Pod("web-1".to_owned())));
+        assert!(record.paused);
+        record.holder = Some(Holder::Candidate(other()));
+        record.given_up_by = Some(identity());
+        record.duration = Timing::HANDOVER;
+        record.switchover_to = None;
+        let written = edited(Some(asked), &record, &Cause::GiveUp(Why::Requested));
+        assert_eq!(super::record(&written), record);
+        assert_eq!(written["spec"]["holderIdentity"], "web-1");
+        assert_eq!(written["spec"]["leaseDurationSeconds"], 2);
+        let annotations = &written["metadata"]["annotations"];
+        assert_eq!(annotations[HOLDER], "web-1/u-2");
+        assert_eq!(annotations[GIVEN_UP_BY], "web-0/u-1");
+        assert_eq!(annotations[REASON], "an operator asked for it");
+        assert_eq!(annotations[PAUSED], "true");
+        assert_eq!(annotations[SWITCHOVER_TO], Value::Null);
     }
 
     #[test]
@@ -311,13 +410,11 @@ mod tests {
         record.holder = None;
         record.given_up_by = Some(identity());
         record.transitions = 4;
-        let mut expected = held();
-        expected["spec"]["holderIdentity"] = json!("");
-        expected["spec"]["leaseTransitions"] = json!(4);
-        expected["spec"]["renewTime"] = json!("1970-01-01T00:00:09.000000Z");
-        let written = edit(Some(held()), "shop", "web", &record, at(9));
-        assert_eq!(written, expected);
+        let written = edited(Some(held()), &record, &Cause::GiveUp(Why::Stopped));
         assert_eq!(super::record(&written), record);
+        assert_eq!(written["spec"]["holderIdentity"], "");
+        assert_eq!(written["metadata"]["annotations"][HOLDER], Value::Null);
+        assert_eq!(written["metadata"]["annotations"][TERM], "7");
     }
 
     #[test]
@@ -328,14 +425,21 @@ mod tests {
             duration: Duration::from_secs(12),
             transitions: 0,
             term: 1,
+            switchover_to: None,
+            paused: false,
         };
-        let written = edit(None, "shop", "web", &record, at(9));
+        let written = edited(None, &record, &Cause::Begin(How::Vacant));
+        let why = "the lease named nobody";
         let expected = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {
                 "name": "web", "namespace": "shop",
-                "annotations": { HOLDER: "web-0/u-1", TERM: "1" },
+                "annotations": {
+                    HOLDER: "web-0/u-1", TERM: "1", REASON: why,
+                    ACQUIRED_AT: "1970-01-01T00:00:09.000000Z",
+                    TERMS: history::begin("", 1, "web-0", why, at(9)),
+                },
             },
             "spec": {
                 "holderIdentity": "web-0", "leaseDurationSeconds": 12, "leaseTransitions": 0,

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use contract::names::reason;
-use election::{Holder, How, Notice, Why};
+use election::{How, Notice, Target};
 use tracing::{info, warn};
 
 use crate::api::{Error, Kind};
 use crate::events::{Note, Object, Queue};
 use crate::lanes::Names;
 use crate::metrics::Metrics;
+use crate::reasons::{cause, right};
 
 /// Tells people. Knows the UIDs, without which an Event is not shown with its object.
 #[derive(Debug)]
@@ -189,9 +190,28 @@ impl Herald {
                 let text = format!("held by {holder}, another program: waiting for its expiry");
                 self.put(self.lease(), reason::FOREIGN_LEASE, true, &text);
             }
+            Notice::SwitchoverRefused { to, leads_already } => {
+                self.refuse_switchover(to, *leads_already);
+            }
             // The request's own error has been told of.
             Notice::Refused => {}
         }
+    }
+
+    fn refuse_switchover(&self, to: &Target, leads_already: bool) {
+        let to = match to {
+            Target::Any => "any other pod",
+            Target::Pod(name) => name.as_str(),
+        };
+        let why = if leads_already {
+            "it leads already"
+        } else {
+            "no such pod is ready: name one that is, or \"any\""
+        };
+        let (ns, name) = (self.namespace.as_str(), self.names.lease.as_str());
+        warn!(ns, name, to, why, "a requested switchover is refused");
+        let text = format!("no switchover to {to}: {why}");
+        self.put(self.lease(), reason::SWITCHOVER_REFUSED, true, &text);
     }
 
     fn put_on_all(&self, reason: &'static str, text: &str) {
@@ -240,27 +260,5 @@ impl Herald {
             name: self.names.lease.clone(),
             uid: self.lease_uid.clone(),
         }
-    }
-}
-
-fn right(how: &How) -> String {
-    match how {
-        How::Vacant => "the lease named nobody".to_owned(),
-        How::Resumed => "the lease named this pod".to_owned(),
-        How::Expired(Holder::Candidate(before)) => format!("the lease of {} expired", before.pod),
-        How::Expired(Holder::Foreign(before)) => format!("the lease of {before} expired"),
-        How::Evidence(before) => format!("pod {} is gone", before.pod),
-        How::Repair => "the same leader goes on with a new epoch".to_owned(),
-    }
-}
-
-fn cause(why: Why) -> &'static str {
-    match why {
-        Why::Deadline => "no renewal was acknowledged before the deadline",
-        Why::Replaced => "the lease names another",
-        Why::Stopped => "the process was asked to end",
-        Why::Leaving => "the pod is being deleted",
-        Why::Gone => "the pod is gone",
-        Why::Unready => "the pod is unready, and another is ready",
     }
 }

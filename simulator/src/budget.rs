@@ -18,8 +18,24 @@ pub struct Budget {
     pub drifts: u16,
     /// Pods that turn unready, or ready again.
     pub flips: u16,
-    /// Processes that are asked to end.
+    /// Processes that are asked to end; they start again afterwards.
     pub stops: u16,
+    /// Pods that are deleted in order: they go on for a while, then they are removed.
+    pub evictions: u16,
+    /// Writes that reach the server twice.
+    pub duplicates: u16,
+    /// Requests that the server answers with an error, and does not carry out.
+    pub refusals: u16,
+    /// Watches that show once more what was true before.
+    pub staleness: u16,
+    /// Services that are deleted and made again.
+    pub recreations: u16,
+    /// Services that the controller un-pins.
+    pub unpins: u16,
+    /// Requests of an operator: a switchover, a pause, its end.
+    pub requests: u16,
+    /// Leases that another program takes.
+    pub intruders: u16,
 }
 
 impl Budget {

@@ -32,14 +32,22 @@ pub enum Violation {
         /// How long the record had stood.
         age: Duration,
     },
+    /// A Lease was taken although an operator had paused the election.
+    TakenWhilePaused(Holder),
     /// I11: two pods answer that they lead.
     TwoLeaders(Identity, Identity),
+    /// I3: a candidate was ready for so long, and a Service named none.
+    Unserved(Duration),
+    /// The candidates keep asking, and time does not go on.
+    Livelock,
 }
 
-/// Judges what a request of `writer` changed, while somebody led with the epoch `led`.
+/// Judges what a request of `writer` changed, whose clock goes at `rate` thousandths of the true
+/// one, while somebody led with the epoch `led`.
 pub(crate) fn judge(
     server: &Server,
     writer: &Identity,
+    rate: u32,
     led: Option<Epoch>,
     change: &Change,
 ) -> Option<Violation> {
@@ -62,7 +70,7 @@ pub(crate) fn judge(
         }
         Change::Lease {
             before: Some((before, age)),
-        } => judge_taking(server, writer, before, *age),
+        } => judge_taking(server, writer, before, *age * rate / 1000),
         Change::Lease { before: None } | Change::Nothing => None,
     }
 }
@@ -79,6 +87,9 @@ fn judge_taking(
         Holder::Candidate(id) => server.pods.iter().all(|pod| pod.identity != *id),
         Holder::Foreign(_) => false,
     };
+    if before.record.paused {
+        return Some(Violation::TakenWhilePaused(holder));
+    }
     let early = age < before.record.duration && !gone;
     early.then_some(Violation::LeaseTakenEarly { holder, age })
 }

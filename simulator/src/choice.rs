@@ -1,5 +1,7 @@
 //! What can happen next.
 
+use election::Failure;
+
 /// One thing that can happen to a world. Nodes and messages are numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Choice {
@@ -23,6 +25,32 @@ pub enum Choice {
         node: usize,
         /// Which of its messages.
         message: usize,
+    },
+    /// A write reaches the server twice: once now, once later.
+    Duplicate {
+        /// Whose.
+        node: usize,
+        /// Which of its messages.
+        message: usize,
+    },
+    /// The server answers with an error, and does not carry the request out.
+    Refuse {
+        /// Whose.
+        node: usize,
+        /// Which of its messages.
+        message: usize,
+        /// As the candidate understands it.
+        failure: Failure,
+    },
+    /// A cache keeps what is true now.
+    Keep {
+        /// Whose watches it will serve.
+        node: usize,
+    },
+    /// The watches show once more what the cache kept.
+    SeeKept {
+        /// Whose watches.
+        node: usize,
     },
     /// The Lease's watch catches up.
     SeeLease {
@@ -76,10 +104,27 @@ pub enum Choice {
         /// Whose.
         node: usize,
     },
+    /// The pod is deleted: it has a deletionTimestamp, and lives on.
+    Evict {
+        /// Whose.
+        node: usize,
+    },
     /// Somebody deletes the Lease.
     DeleteLease,
     /// Somebody points the Services at nobody.
     Drift,
+    /// Somebody deletes the Services.
+    DeleteServices,
+    /// Somebody makes the Services again.
+    CreateServices,
+    /// The controller gives the Services back to their user.
+    Unpin,
+    /// An operator asks for a switchover to any pod.
+    Ask,
+    /// An operator pauses the election, or lets it go on.
+    Pause,
+    /// Another program takes the Lease.
+    Intrude,
 }
 
 impl Choice {
@@ -98,8 +143,21 @@ impl Choice {
             | Self::Remove { node }
             | Self::Replace { node }
             | Self::Flip { node }
-            | Self::Stop { node } => Some(node),
-            Self::Tick | Self::DeleteLease | Self::Drift => None,
+            | Self::Stop { node }
+            | Self::Evict { node }
+            | Self::Duplicate { node, .. }
+            | Self::Refuse { node, .. }
+            | Self::Keep { node }
+            | Self::SeeKept { node } => Some(node),
+            Self::Tick
+            | Self::DeleteLease
+            | Self::Drift
+            | Self::DeleteServices
+            | Self::CreateServices
+            | Self::Unpin
+            | Self::Ask
+            | Self::Pause
+            | Self::Intrude => None,
         }
     }
 
@@ -114,14 +172,25 @@ impl Choice {
             | Self::Wake { .. }
             | Self::Restart { .. }
             | Self::Replace { .. }
+            | Self::CreateServices
             | Self::Tick => false,
             Self::GiveUp { .. }
             | Self::Crash { .. }
             | Self::Remove { .. }
             | Self::Flip { .. }
             | Self::Stop { .. }
+            | Self::Evict { .. }
+            | Self::Duplicate { .. }
+            | Self::Refuse { .. }
+            | Self::Keep { .. }
+            | Self::SeeKept { .. }
             | Self::DeleteLease
-            | Self::Drift => true,
+            | Self::Drift
+            | Self::DeleteServices
+            | Self::Unpin
+            | Self::Ask
+            | Self::Pause
+            | Self::Intrude => true,
         }
     }
 }

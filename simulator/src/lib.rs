@@ -13,6 +13,8 @@ mod choice;
 mod node;
 mod schedule;
 mod server;
+mod settle;
+mod turns;
 mod world;
 
 pub use budget::Budget;
@@ -20,4 +22,5 @@ pub use check::Violation;
 pub use choice::Choice;
 pub use schedule::Schedule;
 pub use server::{PodObject, Request, Server};
+pub use settle::Cause;
 pub use world::{Setup, World};

@@ -1,8 +1,8 @@
 //! One candidate: the real core, its requests under way, and what its watches have yet to show.
 
-use election::{Action, Config, Event, Identity, Notice, OwnPod, Peer, State, step};
+use election::{Action, Config, Event, Failure, Identity, Notice, OwnPod, Peer, State, step};
 
-use crate::server::{Request, Server};
+use crate::server::{PodObject, Request, Server};
 
 /// A pod with its sidecar's process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +12,8 @@ pub(crate) struct Node {
     pub(crate) process: Option<State>,
     pub(crate) messages: Vec<Message>,
     pub(crate) behind: Behind,
+    /// What a cache kept, to show it once more.
+    pub(crate) kept: Option<Box<Server>>,
 }
 
 /// What the watches have yet to show.
@@ -41,6 +43,7 @@ impl Node {
             process,
             messages: Vec::new(),
             behind: Behind::all(),
+            kept: None,
         }
     }
 
@@ -69,6 +72,7 @@ impl Node {
             message.awaited = false;
         }
         self.messages.retain(|message| message.answer.is_none());
+        self.kept = None;
     }
 
     pub(crate) fn start(&mut self, identity: Identity) {
@@ -82,7 +86,9 @@ impl Node {
             return Vec::new();
         };
         let (state, actions) = step(&self.config, state, event, State::ANCHOR);
-        self.process = Some(state.normalise(State::ANCHOR));
+        // A process that was asked to end, and has nothing left to do, ends.
+        self.process =
+            Some(state.normalise(State::ANCHOR)).filter(|s| !s.is_finished(&self.config));
         let mut notices = Vec::new();
         for action in actions {
             let request = match action {
@@ -97,6 +103,7 @@ impl Node {
                     record,
                     seen,
                     timeout: _,
+                    cause: _,
                 } => Request::WriteLease { record, seen },
                 Action::WriteService {
                     service,
@@ -126,21 +133,35 @@ impl Node {
     pub(crate) fn see_pods(&mut self, server: &Server) -> Vec<Notice> {
         let me = &self.config.identity;
         let own = server.pods.iter().find(|pod| pod.identity == *me);
-        let candidate = own.is_some_and(|pod| pod.ready);
         let pod = OwnPod {
-            candidate,
-            leaving: false,
+            candidate: own.is_some_and(PodObject::may_serve),
+            leaving: own.is_some_and(|pod| pod.leaving),
             gone: own.is_none(),
         };
-        let peer = |pod: &crate::PodObject| Peer {
+        let mut notices = self.take(Event::Pod(pod));
+        notices.extend(self.see_peers(server));
+        notices
+    }
+
+    pub(crate) fn see_peers(&mut self, server: &Server) -> Vec<Notice> {
+        let peer = |pod: &PodObject| Peer {
             identity: pod.identity.clone(),
-            candidate: pod.ready,
+            candidate: pod.may_serve(),
             finished: false,
         };
-        let peers = server.pods.iter().map(peer).collect();
-        let mut notices = self.take(Event::Pod(pod));
-        notices.extend(self.take(Event::Peers(peers)));
-        notices
+        self.take(Event::Peers(server.pods.iter().map(peer).collect()))
+    }
+
+    pub(crate) fn see_services(&mut self, server: &Server) -> Vec<Notice> {
+        let views = server.views().into_iter().enumerate();
+        views
+            .flat_map(|(service, view)| self.take(Event::ServiceSeen { service, view }))
+            .collect()
+    }
+
+    pub(crate) fn see_lease(&mut self, server: &Server) -> Vec<Notice> {
+        let lease = server.lease.as_ref().map(|(lease, _)| lease.clone());
+        self.take(Event::LeaseSeen(lease))
     }
 }
 
@@ -155,15 +176,14 @@ impl Behind {
 }
 
 impl Message {
-    /// What the candidate hears when it stops waiting.
-    pub(crate) fn failure(&self) -> Event {
-        let unknown = election::Failure::Unknown;
+    /// What the candidate hears when there is no result; `Unknown`: when it stops waiting.
+    pub(crate) fn failure(&self, failure: Failure) -> Event {
         match self.request {
-            Request::ReadLease => Event::LeaseRead(Err(unknown)),
-            Request::WriteLease { .. } => Event::LeaseWritten(Err(unknown)),
-            Request::ReadPod(_) => Event::PodRead(Err(unknown)),
-            Request::ReadServices => Event::ServicesRead(Err(unknown)),
-            Request::WriteService { .. } => Event::ServiceWritten(Err(unknown)),
+            Request::ReadLease => Event::LeaseRead(Err(failure)),
+            Request::WriteLease { .. } => Event::LeaseWritten(Err(failure)),
+            Request::ReadPod(_) => Event::PodRead(Err(failure)),
+            Request::ReadServices => Event::ServicesRead(Err(failure)),
+            Request::WriteService { .. } => Event::ServiceWritten(Err(failure)),
         }
     }
 

@@ -13,8 +13,8 @@ pub struct Server {
     revision: u64,
     /// The Lease, and how long its record has stood.
     pub lease: Option<(Lease, Duration)>,
-    /// The election's Services.
-    pub services: Vec<Service>,
+    /// The election's Services; `None`: it was deleted.
+    pub services: Vec<Option<Service>>,
     /// The pods, by number.
     pub pods: Vec<PodObject>,
 }
@@ -26,6 +26,15 @@ pub struct PodObject {
     pub identity: Identity,
     /// It is Ready.
     pub ready: bool,
+    /// It has a deletionTimestamp.
+    pub leaving: bool,
+}
+
+impl PodObject {
+    /// Whether traffic may go to it.
+    pub fn may_serve(&self) -> bool {
+        self.ready && !self.leaving
+    }
 }
 
 /// What a candidate asks for.
@@ -68,18 +77,18 @@ pub(crate) enum Change {
 impl Server {
     pub(crate) fn new(services: usize, pods: Vec<PodObject>) -> Self {
         let revision = 1;
-        let service = Service {
-            version: Version::new(revision),
-            selected: None,
-            leader: None,
-            epoch: Epoch::NONE,
-        };
+        let service = new_service(Version::new(revision));
         Self {
             revision,
             lease: None,
-            services: vec![service; services],
+            services: vec![Some(service); services],
             pods,
         }
+    }
+
+    /// How many writes there have been.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     fn next_version(&mut self) -> Version {
@@ -139,7 +148,7 @@ impl Server {
             Event::ServiceWritten(Err(Failure::Conflict)),
             Change::Nothing,
         );
-        let Some(before) = self.services.get(service).cloned() else {
+        let Some(before) = self.services.get(service).cloned().flatten() else {
             return conflict;
         };
         if seen != any && seen != before.version {
@@ -154,7 +163,7 @@ impl Server {
             epoch,
         };
         if let Some(stored) = self.services.get_mut(service) {
-            *stored = after.clone();
+            *stored = Some(after.clone());
         }
         (
             Event::ServiceWritten(Ok(version)),
@@ -163,11 +172,12 @@ impl Server {
     }
 
     pub(crate) fn views(&self) -> Vec<ServiceView> {
-        self.services
-            .iter()
-            .cloned()
-            .map(ServiceView::Present)
-            .collect()
+        let view = |service: &Option<Service>| {
+            service
+                .clone()
+                .map_or(ServiceView::Missing, ServiceView::Present)
+        };
+        self.services.iter().map(view).collect()
     }
 
     /// Somebody deletes the Lease.
@@ -178,13 +188,71 @@ impl Server {
 
     /// Somebody points the Services at nobody, and leaves the epoch.
     pub(crate) fn drift(&mut self) {
+        self.each_service(|service, _| service.selected = Some("nobody".to_owned()));
+    }
+
+    /// The controller gives the Services back: key and leader go, and the epoch rises by one.
+    pub(crate) fn unpin(&mut self) {
+        self.each_service(|service, version| {
+            if service.selected.take().is_some() {
+                // Every revision is above the epochs before it.
+                let epoch = service.epoch.to_string().parse().unwrap_or(0) + 1;
+                service.epoch = Version::new(epoch).epoch();
+            }
+            service.leader = None;
+            service.version = version;
+        });
+    }
+
+    pub(crate) fn delete_services(&mut self) {
+        self.revision += 1;
+        self.services.fill(None);
+    }
+
+    /// New objects of the same names: nothing is stored in them.
+    pub(crate) fn create_services(&mut self) {
         for i in 0..self.services.len() {
             let version = self.next_version();
-            if let Some(service) = self.services.get_mut(i) {
-                service.version = version;
-                service.selected = Some("nobody".to_owned());
+            if let Some(service @ None) = self.services.get_mut(i) {
+                *service = Some(new_service(version));
             }
         }
+    }
+
+    fn each_service(&mut self, change: impl Fn(&mut Service, Version)) {
+        for i in 0..self.services.len() {
+            let version = self.next_version();
+            if let Some(Some(service)) = self.services.get_mut(i) {
+                service.version = version;
+                change(service, version);
+            }
+        }
+    }
+
+    /// Somebody edits the Lease: the record is another one from now on.
+    pub(crate) fn edit_lease(&mut self, change: impl FnOnce(&mut LeaseRecord)) {
+        let version = self.next_version();
+        if let Some((lease, age)) = &mut self.lease {
+            lease.version = version;
+            *age = Duration::ZERO;
+            change(&mut lease.record);
+        }
+    }
+
+    /// The pod of this name.
+    pub(crate) fn pod(&self, name: &str) -> Option<&PodObject> {
+        self.pods
+            .iter()
+            .find(|pod| pod.identity.pod.as_str() == name)
+    }
+
+    /// Whether each Service that exists names a pod to which traffic may go.
+    pub(crate) fn serves(&self) -> bool {
+        let named = |service: &Service| {
+            let pod = service.selected.as_deref().and_then(|name| self.pod(name));
+            pod.is_some_and(PodObject::may_serve)
+        };
+        self.services.iter().flatten().all(named)
     }
 
     pub(crate) fn pass(&mut self, span: Duration) {
@@ -199,5 +267,14 @@ impl Server {
             Some(Holder::Candidate(identity)) => Some(identity),
             Some(Holder::Foreign(_)) | None => None,
         }
+    }
+}
+
+fn new_service(version: Version) -> Service {
+    Service {
+        version,
+        selected: None,
+        leader: None,
+        epoch: Epoch::NONE,
     }
 }

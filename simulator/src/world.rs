@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use election::{Config, Event, Identity, Notice, PodName, PodUid, State, Timing};
+use election::{Config, Event, Failure, Holder, Identity, Notice, PodName, PodUid, Target, Timing};
 
-use crate::check::judge;
 use crate::node::{Behind, Node};
-use crate::server::{Change, PodObject};
+use crate::server::PodObject;
 use crate::{Budget, Choice, Server, Violation};
 
 /// How a world begins.
@@ -21,6 +20,11 @@ pub struct Setup {
     pub services: usize,
     /// One step of time.
     pub tick: Duration,
+    /// Whose clock goes wrong, and how fast it goes, in thousandths of the true rate.
+    pub rate: Option<(usize, u32)>,
+    /// I3: for how long the Services may name no pod that may serve, while one is there whose
+    /// sidecar is not slow. `None`: not judged.
+    pub bound: Option<Duration>,
     /// What may go wrong.
     pub budget: Budget,
     /// The rule that every candidate breaks.
@@ -37,10 +41,34 @@ pub struct World {
     pub budget: Budget,
     /// The first invariant that did not hold.
     pub violation: Option<Violation>,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
+    /// Whose node stands still, if one does.
+    pub(crate) frozen: Option<usize>,
+    /// The server does not answer, and its watches are silent.
+    pub(crate) outage: bool,
     slow: usize,
-    tick: Duration,
-    uids: u16,
+    pub(crate) tick: Duration,
+    pub(crate) rate: Option<(usize, u32)>,
+    bound: Option<Duration>,
+    unserved: Duration,
+    pub(crate) uids: u16,
+}
+
+impl Setup {
+    /// So many pods, all of them prompt, one Service, steps of half a second, and nothing goes wrong.
+    pub fn quiet(pods: usize) -> Self {
+        Self {
+            pods,
+            slow: 0,
+            services: 1,
+            tick: Duration::from_millis(500),
+            rate: None,
+            bound: None,
+            budget: Budget::default(),
+            #[cfg(feature = "seeded-defects")]
+            defect: None,
+        }
+    }
 }
 
 impl World {
@@ -50,6 +78,7 @@ impl World {
         let pod = |id: &Identity| PodObject {
             identity: id.clone(),
             ready: true,
+            leaving: false,
         };
         let node = |id: Identity| {
             #[cfg_attr(
@@ -68,8 +97,13 @@ impl World {
             budget: setup.budget,
             violation: None,
             nodes: identities.into_iter().map(node).collect(),
+            frozen: None,
+            outage: false,
             slow: setup.slow,
             tick: setup.tick,
+            rate: setup.rate,
+            bound: setup.bound,
+            unserved: Duration::ZERO,
             uids: 0,
         };
         for node in 0..world.nodes.len() {
@@ -82,7 +116,9 @@ impl World {
     pub fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
         for (node, it) in self.nodes.iter().enumerate() {
-            self.choices_of(node, it, &mut choices);
+            if self.frozen != Some(node) {
+                self.choices_of(node, it, &mut choices);
+            }
         }
         let prompt = |c: &Choice| c.node().is_some_and(|n| n >= self.slow) && !c.is_fault();
         if let Some(first) = choices.iter().find(|choice| prompt(choice)).copied() {
@@ -90,23 +126,48 @@ impl World {
         } else if self.budget.ticks > 0 {
             choices.push(Choice::Tick);
         }
-        if self.budget.deletions > 0 && self.server.lease.is_some() {
-            choices.push(Choice::DeleteLease);
-        }
-        if self.budget.drifts > 0 {
-            choices.push(Choice::Drift);
-        }
+        self.choices_of_others(&mut choices);
         choices
+    }
+
+    /// What people and other programs may do.
+    fn choices_of_others(&self, choices: &mut Vec<Choice>) {
+        let (budget, server) = (&self.budget, &self.server);
+        let lease = server.lease.is_some();
+        let services = server.services.iter().any(Option::is_some);
+        let all = [
+            (budget.deletions > 0 && lease, Choice::DeleteLease),
+            (budget.drifts > 0 && services, Choice::Drift),
+            (budget.recreations > 0 && services, Choice::DeleteServices),
+            (budget.unpins > 0 && services, Choice::Unpin),
+            (budget.requests > 0 && lease, Choice::Ask),
+            (budget.requests > 0 && lease, Choice::Pause),
+            (budget.intruders > 0 && lease, Choice::Intrude),
+            (!services, Choice::CreateServices),
+        ];
+        choices.extend(all.into_iter().filter_map(|(may, it)| may.then_some(it)));
     }
 
     fn choices_of(&self, node: usize, it: &Node, choices: &mut Vec<Choice>) {
         for (message, m) in it.messages.iter().enumerate() {
-            choices.push(match m.answer {
-                Some(_) => Choice::Deliver { node, message },
-                None => Choice::Execute { node, message },
+            choices.extend(match m.answer {
+                Some(_) => Some(Choice::Deliver { node, message }),
+                None if !self.outage => Some(Choice::Execute { node, message }),
+                None => m.awaited.then_some(Choice::GiveUp { node, message }),
             });
-            if m.awaited && self.budget.losses > 0 {
+            if m.awaited && self.budget.losses > 0 && !self.outage {
                 choices.push(Choice::GiveUp { node, message });
+            }
+            if m.answer.is_none() && m.is_write() && self.budget.duplicates > 0 {
+                choices.push(Choice::Duplicate { node, message });
+            }
+            if m.answer.is_none() && m.awaited && self.budget.refusals > 0 {
+                let failures = [Failure::Unknown, Failure::Refused, Failure::Denied];
+                choices.extend(failures.map(|failure| Choice::Refuse {
+                    node,
+                    message,
+                    failure,
+                }));
             }
         }
         let may = |budget: u16, choice: Choice| (budget > 0).then_some(choice);
@@ -122,12 +183,27 @@ impl World {
         if self.is_removed(node) {
             choices.push(Choice::Replace { node });
         } else {
-            choices.extend(may(self.budget.removals, Choice::Remove { node }));
+            // What is leaving goes without being a fault of its own.
+            let leaving = self.server.pods.get(node).is_some_and(|pod| pod.leaving);
+            let removals = self.budget.removals.max(u16::from(leaving));
+            choices.extend(may(removals, Choice::Remove { node }));
+            let evictions = if leaving { 0 } else { self.budget.evictions };
+            choices.extend(may(evictions, Choice::Evict { node }));
         }
         choices.extend(it.is_due().then_some(Choice::Wake { node }));
-        choices.extend(it.behind.lease.then_some(Choice::SeeLease { node }));
-        choices.extend(it.behind.services.then_some(Choice::SeeServices { node }));
-        choices.extend(it.behind.pods.then_some(Choice::SeePods { node }));
+        let behind = if self.outage {
+            Behind::default()
+        } else {
+            it.behind
+        };
+        choices.extend(behind.lease.then_some(Choice::SeeLease { node }));
+        choices.extend(behind.services.then_some(Choice::SeeServices { node }));
+        choices.extend(behind.pods.then_some(Choice::SeePods { node }));
+        if it.kept.is_some() {
+            choices.push(Choice::SeeKept { node });
+        } else {
+            choices.extend(may(self.budget.staleness, Choice::Keep { node }));
+        }
         choices.extend(may(self.budget.crashes, Choice::Crash { node }));
         choices.extend(may(self.budget.flips, Choice::Flip { node }));
         choices.extend(may(self.budget.stops, Choice::Stop { node }));
@@ -139,6 +215,14 @@ impl World {
             Choice::Execute { node, message } => self.execute(node, message),
             Choice::Deliver { node, message } => self.deliver(node, message),
             Choice::GiveUp { node, message } => self.give_up(node, message),
+            Choice::Duplicate { node, message } => self.duplicate(node, message),
+            Choice::Refuse {
+                node,
+                message,
+                failure,
+            } => self.refuse(node, message, failure),
+            Choice::Keep { node } => self.keep(node),
+            Choice::SeeKept { node } => self.see_kept(node),
             Choice::SeeLease { node } => self.see_lease(node),
             Choice::SeeServices { node } => self.see_services(node),
             Choice::SeePods { node } => self.see_pods(node),
@@ -153,25 +237,63 @@ impl World {
                 self.with(node, Node::forget)
             }
             Choice::Restart { node } => self.start(node),
+            Choice::Evict { node } => self.evict(node),
             Choice::Remove { node } => self.remove(node),
             Choice::Replace { node } => {
                 self.with(node, Node::forget);
                 self.start(node)
             }
             Choice::Flip { node } => self.flip(node),
-            Choice::DeleteLease => {
-                self.budget.deletions -= 1;
-                self.server.delete_lease();
-                self.fall_behind(|behind| behind.lease = true)
-            }
-            Choice::Drift => {
-                self.budget.drifts -= 1;
-                self.server.drift();
-                self.fall_behind(|behind| behind.services = true)
-            }
+            others => self.let_others_act(others),
         };
+        if self.server.serves() {
+            self.unserved = Duration::ZERO;
+        }
         self.violation = self.violation.take().or_else(|| self.two_leaders());
         notices
+    }
+
+    fn let_others_act(&mut self, choice: Choice) -> Vec<Notice> {
+        let (budget, server) = (&mut self.budget, &mut self.server);
+        match choice {
+            Choice::DeleteLease => {
+                budget.deletions -= 1;
+                server.delete_lease();
+            }
+            Choice::Ask => {
+                budget.requests -= 1;
+                server.edit_lease(|record| record.switchover_to = Some(Target::Any));
+            }
+            Choice::Pause => {
+                budget.requests -= 1;
+                server.edit_lease(|record| record.paused = !record.paused);
+            }
+            Choice::Intrude => {
+                budget.intruders -= 1;
+                server.edit_lease(|record| {
+                    record.holder = Some(Holder::Foreign("another".to_owned()));
+                    record.given_up_by = None;
+                });
+            }
+            Choice::Drift => {
+                budget.drifts -= 1;
+                server.drift();
+            }
+            Choice::DeleteServices => {
+                budget.recreations -= 1;
+                server.delete_services();
+            }
+            Choice::CreateServices => server.create_services(),
+            Choice::Unpin => {
+                budget.unpins -= 1;
+                server.unpin();
+            }
+            _ => {}
+        }
+        self.fall_behind(|behind| {
+            behind.lease = true;
+            behind.services = true;
+        })
     }
 
     /// How many pods there are.
@@ -179,136 +301,18 @@ impl World {
         self.nodes.len()
     }
 
-    /// The pods that answer true at this moment.
+    /// One step of time.
+    pub fn tick(&self) -> Duration {
+        self.tick
+    }
+
+    /// The pods that answer true at this moment, but for the documented exception: those that were
+    /// removed while their process lives.
     pub fn leaders(&self) -> Vec<&Identity> {
-        let leaders = self.nodes.iter().filter(|node| node.is_leader());
-        leaders.map(|node| &node.config.identity).collect()
-    }
-
-    fn two_leaders(&self) -> Option<Violation> {
-        // The documented exception: a leader whose pod was removed while its process lives.
         let there = |id: &&Identity| self.server.pods.iter().any(|pod| pod.identity == **id);
-        let leaders: Vec<&Identity> = self.leaders().into_iter().filter(there).collect();
-        match leaders.as_slice() {
-            [one, other, ..] => Some(Violation::TwoLeaders((*one).clone(), (*other).clone())),
-            _ => None,
-        }
-    }
-
-    fn execute(&mut self, node: usize, message: usize) -> Vec<Notice> {
-        let leaders = self.nodes.iter().filter(|it| it.is_leader());
-        let led: Vec<_> = leaders
-            .map(|it| (it.config.identity.clone(), it.epoch()))
-            .collect();
-        let Some(it) = self.nodes.get_mut(node) else {
-            return Vec::new();
-        };
-        let Some(m) = it.messages.get_mut(message) else {
-            return Vec::new();
-        };
-        let others = led.into_iter().filter(|(leader, _)| *leader != m.sender);
-        let epoch = others.filter_map(|(_, epoch)| epoch).max();
-        let (answer, change) = self.server.execute(&m.request);
-        let violation = judge(&self.server, &m.sender, epoch, &change);
-        if m.awaited {
-            m.answer = Some(answer);
-        } else {
-            it.messages.remove(message);
-        }
-        self.violation = self.violation.take().or(violation);
-        match change {
-            Change::Nothing => Vec::new(),
-            Change::Lease { .. } => self.fall_behind(|behind| behind.lease = true),
-            Change::Service { .. } => self.fall_behind(|behind| behind.services = true),
-        }
-    }
-
-    fn deliver(&mut self, node: usize, message: usize) -> Vec<Notice> {
-        let Some(it) = self.nodes.get_mut(node) else {
-            return Vec::new();
-        };
-        let m = it.messages.remove(message);
-        m.answer.map_or_else(Vec::new, |answer| it.take(answer))
-    }
-
-    fn give_up(&mut self, node: usize, message: usize) -> Vec<Notice> {
-        self.budget.losses -= 1;
-        let Some(it) = self.nodes.get_mut(node) else {
-            return Vec::new();
-        };
-        let Some(m) = it.messages.get_mut(message) else {
-            return Vec::new();
-        };
-        let failure = m.failure();
-        m.awaited = false;
-        if m.answer.is_some() || !m.is_write() {
-            it.messages.remove(message);
-        }
-        it.take(failure)
-    }
-
-    fn see_lease(&mut self, node: usize) -> Vec<Notice> {
-        let lease = self.server.lease.as_ref().map(|(lease, _)| lease.clone());
-        self.with(node, |it| it.behind.lease = false);
-        self.take(node, Event::LeaseSeen(lease))
-    }
-
-    fn see_services(&mut self, node: usize) -> Vec<Notice> {
-        self.with(node, |it| it.behind.services = false);
-        let views = self.server.views().into_iter().enumerate();
-        let seen = views.map(|(service, view)| Event::ServiceSeen { service, view });
-        seen.collect::<Vec<_>>()
-            .into_iter()
-            .flat_map(|event| self.take(node, event))
-            .collect()
-    }
-
-    fn see_pods(&mut self, node: usize) -> Vec<Notice> {
-        let Some(it) = self.nodes.get_mut(node) else {
-            return Vec::new();
-        };
-        it.behind.pods = false;
-        it.see_pods(&self.server)
-    }
-
-    /// All watches of a node catch up.
-    fn see(&mut self, node: usize) -> Vec<Notice> {
-        let mut notices = self.see_pods(node);
-        notices.extend(self.see_services(node));
-        notices.extend(self.see_lease(node));
-        notices
-    }
-
-    fn take(&mut self, node: usize, event: Event) -> Vec<Notice> {
-        self.nodes
-            .get_mut(node)
-            .map_or_else(Vec::new, |it| it.take(event))
-    }
-
-    fn with(&mut self, node: usize, change: impl FnOnce(&mut Node)) -> Vec<Notice> {
-        if let Some(it) = self.nodes.get_mut(node) {
-            change(it);
-        }
-        Vec::new()
-    }
-
-    fn fall_behind(&mut self, change: impl Fn(&mut Behind)) -> Vec<Notice> {
-        for node in &mut self.nodes {
-            change(&mut node.behind);
-        }
-        Vec::new()
-    }
-
-    fn pass_time(&mut self) -> Vec<Notice> {
-        self.budget.ticks -= 1;
-        self.server.pass(self.tick);
-        for node in &mut self.nodes {
-            node.process = node
-                .process
-                .as_ref()
-                .map(|state| state.normalise(State::ANCHOR + self.tick));
-        }
-        Vec::new()
+        let leaders = self.nodes.iter().filter(|node| node.is_leader());
+        let leaders = leaders.map(|node| &node.config.identity);
+        leaders.filter(there).collect()
     }
 
     fn is_removed(&self, node: usize) -> bool {
@@ -316,60 +320,35 @@ impl World {
         identity.is_some_and(|id| self.server.pods.iter().all(|pod| pod.identity != *id))
     }
 
-    fn remove(&mut self, node: usize) -> Vec<Notice> {
-        self.budget.removals -= 1;
-        self.uids += 1;
-        let uid = PodUid::new(&format!("{}", self.uids));
-        if let Some(pod) = self.server.pods.get_mut(node) {
-            pod.identity.uid = uid;
+    /// I3: counts for how long traffic has had nowhere to go, although it could.
+    pub(crate) fn judge_service(&mut self) {
+        let Some(bound) = self.bound else { return };
+        let paused = self.server.lease.as_ref();
+        let paused = paused.is_some_and(|(lease, _)| lease.record.paused);
+        if self.server.serves() || paused || !self.has_prompt_candidate() {
+            self.unserved = Duration::ZERO;
+            return;
         }
-        self.fall_behind(|behind| behind.pods = true)
+        self.unserved += self.tick;
+        if self.unserved > bound && self.violation.is_none() {
+            self.violation = Some(Violation::Unserved(self.unserved));
+        }
     }
 
-    fn start(&mut self, node: usize) -> Vec<Notice> {
-        let Some(identity) = self.server.pods.get(node).map(|pod| pod.identity.clone()) else {
-            return Vec::new();
+    fn has_prompt_candidate(&self) -> bool {
+        let runs = |(i, it): (usize, &Node)| {
+            let pod = self.server.pods.get(i);
+            let mine = pod.is_some_and(|pod| pod.identity == it.config.identity && pod.may_serve());
+            i >= self.slow && it.process.is_some() && mine
         };
-        self.with(node, |it| it.start(identity));
-        self.see(node)
+        self.nodes.iter().enumerate().any(runs)
     }
 
-    fn flip(&mut self, node: usize) -> Vec<Notice> {
-        self.budget.flips -= 1;
-        if let Some(pod) = self.server.pods.get_mut(node) {
-            pod.ready = !pod.ready;
+    fn two_leaders(&self) -> Option<Violation> {
+        match self.leaders().as_slice() {
+            [one, other, ..] => Some(Violation::TwoLeaders((*one).clone(), (*other).clone())),
+            _ => None,
         }
-        self.fall_behind(|behind| behind.pods = true)
-    }
-
-    /// Nothing goes wrong any more: every pod is ready, and everything that can happen happens at
-    /// once, for `ticks` steps of time.
-    pub fn settle(&mut self, ticks: u16) {
-        self.budget = Budget::without_faults(ticks);
-        for pod in &mut self.server.pods {
-            pod.ready = true;
-        }
-        self.fall_behind(|behind| behind.pods = true);
-        while self.violation.is_none() {
-            let choices = self.choices();
-            let prompt = choices
-                .iter()
-                .find(|choice| !matches!(choice, Choice::Tick));
-            match prompt.or(choices.first()) {
-                Some(choice) => drop(self.apply(*choice)),
-                None => break,
-            }
-        }
-    }
-
-    /// Whether one pod leads, holds the Lease, and every Service names it.
-    pub fn is_settled(&self) -> bool {
-        let [leader] = self.leaders()[..] else {
-            return false;
-        };
-        let pod = Some(leader.pod.as_str());
-        let named = |s: &election::Service| s.selected.as_deref() == pod;
-        self.server.holder() == Some(leader) && self.server.services.iter().all(named)
     }
 }
 

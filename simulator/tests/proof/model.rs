@@ -1,4 +1,7 @@
-//! Every schedule within a bound: two candidates, one Service.
+//! Every schedule within a bound.
+//!
+//! `MODEL=full cargo test --release -p simulator model -- --nocapture --test-threads 1` explores the
+//! larger bounds too, and prints what was explored.
 
 use std::time::Duration;
 
@@ -7,97 +10,144 @@ use stateright::{Checker, Model};
 
 use crate::checker::Election;
 
+/// One bound. Of `pods` candidates the first `slow` get their turn at any time or never; the others
+/// act at once, one thing after the other.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    pods: usize,
+    slow: usize,
+    services: usize,
+    /// I3, in seconds: for so long traffic may have nowhere to go while a prompt candidate is ready.
+    unserved: u64,
+    budget: Budget,
+}
+
+const TWO: Bound = Bound {
+    pods: 2,
+    slow: 1,
+    services: 1,
+    unserved: 12,
+    budget: QUIET,
+};
+
+const QUIET: Budget = time(0);
+
+const fn time(ticks: u16) -> Budget {
+    Budget {
+        ticks,
+        losses: 0,
+        crashes: 0,
+        removals: 0,
+        deletions: 0,
+        drifts: 0,
+        flips: 0,
+        stops: 0,
+        evictions: 0,
+        duplicates: 0,
+        refusals: 0,
+        staleness: 0,
+        recreations: 0,
+        unpins: 0,
+        requests: 0,
+        intruders: 0,
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "how much was explored is the result")]
-fn check(slow: usize, budget: Budget) {
-    let setup = Setup {
-        pods: 2,
+fn check(name: &str, bound: Bound) {
+    let Bound {
+        pods,
         slow,
-        services: 1,
+        services,
+        unserved,
+        budget,
+    } = bound;
+    let setup = Setup {
+        slow,
+        services,
         // A third of the lease: renewal, deadline and expiry fall on steps of their own.
         tick: Duration::from_secs(4),
+        bound: Some(Duration::from_secs(unserved)),
         budget,
-        #[cfg(feature = "seeded-defects")]
-        defect: None,
+        ..Setup::quiet(pods)
     };
     let checker = Election { setup }.checker().threads(2).spawn_dfs().join();
     checker.assert_properties();
     let states = checker.unique_state_count();
-    eprintln!("{slow} slow, {budget:?}: {states} unique states");
-    assert!(states > 1_000, "only {states} states: the model is vacuous");
+    eprintln!("{name}: {states} unique states, {bound:?}");
+    assert!(states > 500, "only {states} states: the model is vacuous");
 }
 
-#[test]
-fn two_candidates_begin_in_any_order() {
-    check(2, Budget::without_faults(1));
+/// Bounds that a change is tested with, and larger ones for a long run.
+macro_rules! explored {
+    ($($name:ident: $slice:expr, full $full:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let full = std::env::var_os("MODEL").is_some_and(|value| value == "full");
+            check(stringify!($name), if full { $full } else { $slice });
+        }
+    )*};
 }
 
-#[test]
-fn a_leader_is_slow_for_a_whole_lease() {
-    check(1, Budget::without_faults(3));
-}
-
-#[test]
-fn a_request_is_lost_or_late() {
-    check(
-        1,
-        Budget {
-            losses: 1,
-            ..Budget::without_faults(1)
-        },
-    );
-}
-
-#[test]
-fn a_container_is_restarted() {
-    check(
-        1,
-        Budget {
-            crashes: 1,
-            ..Budget::without_faults(1)
-        },
-    );
-}
-
-#[test]
-fn a_pod_is_removed_while_its_process_lives() {
-    check(
-        1,
-        Budget {
-            removals: 1,
-            ..Budget::without_faults(0)
-        },
-    );
-}
-
-#[test]
-fn a_process_is_asked_to_end() {
-    check(
-        1,
-        Budget {
-            stops: 1,
-            ..Budget::without_faults(1)
-        },
-    );
-}
-
-#[test]
-fn somebody_deletes_the_lease() {
-    check(
-        1,
-        Budget {
-            deletions: 1,
-            ..Budget::without_faults(1)
-        },
-    );
-}
-
-#[test]
-fn somebody_changes_the_service() {
-    check(
-        1,
-        Budget {
-            drifts: 1,
-            ..Budget::without_faults(1)
-        },
-    );
+explored! {
+    candidates_begin_in_any_order:
+        Bound { slow: 2, budget: time(1), ..TWO },
+        full Bound { slow: 2, budget: time(2), ..TWO };
+    a_leader_is_slow_for_a_whole_lease:
+        Bound { budget: time(3), ..TWO },
+        full Bound { unserved: 16, budget: time(4), ..TWO };
+    a_request_is_lost_or_late:
+        Bound { budget: Budget { losses: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { losses: 2, ..time(3) }, ..TWO };
+    a_write_arrives_twice:
+        Bound { budget: Budget { duplicates: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { duplicates: 1, losses: 1, ..time(2) }, ..TWO };
+    a_request_is_refused:
+        Bound { budget: Budget { refusals: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { refusals: 2, ..time(2) }, ..TWO };
+    a_watch_shows_the_past:
+        Bound { budget: Budget { staleness: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { staleness: 1, ..time(3) }, ..TWO };
+    a_container_is_restarted:
+        Bound { budget: Budget { crashes: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { crashes: 2, ..time(1) }, ..TWO };
+    a_pod_is_removed_while_its_process_lives:
+        Bound { budget: Budget { removals: 1, ..time(0) }, ..TWO },
+        full Bound { budget: Budget { removals: 1, ..time(1) }, ..TWO };
+    a_pod_is_deleted:
+        Bound { budget: Budget { evictions: 1, ..time(0) }, ..TWO },
+        full Bound { budget: Budget { evictions: 1, ..time(1) }, ..TWO };
+    a_process_is_asked_to_end:
+        Bound { budget: Budget { stops: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { stops: 1, losses: 1, ..time(2) }, ..TWO };
+    an_application_is_unready:
+        Bound { budget: Budget { flips: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { flips: 2, ..time(1) }, ..TWO };
+    somebody_deletes_the_lease:
+        Bound { budget: Budget { deletions: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { deletions: 2, ..time(1) }, ..TWO };
+    somebody_changes_the_service:
+        Bound { budget: Budget { drifts: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { drifts: 2, ..time(1) }, ..TWO };
+    somebody_makes_the_service_again:
+        Bound { budget: Budget { recreations: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { recreations: 1, ..time(3) }, ..TWO };
+    the_controller_unpins:
+        Bound { budget: Budget { unpins: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { unpins: 1, ..time(3) }, ..TWO };
+    an_operator_asks:
+        Bound { budget: Budget { requests: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { requests: 1, ..time(3) }, ..TWO };
+    another_program_takes_the_lease:
+        Bound { budget: Budget { intruders: 1, ..time(1) }, ..TWO },
+        full Bound { budget: Budget { intruders: 1, ..time(3) }, ..TWO };
+    two_services_and_a_lost_request:
+        Bound { services: 2, budget: Budget { losses: 1, ..time(1) }, ..TWO },
+        full Bound { services: 2, budget: Budget { losses: 2, drifts: 1, ..time(1) }, ..TWO };
+    three_candidates_and_a_deleted_pod:
+        Bound { pods: 3, budget: Budget { evictions: 1, ..time(0) }, ..TWO },
+        full Bound { pods: 3, budget: Budget { evictions: 1, ..time(1) }, ..TWO };
+    three_candidates_and_a_removed_pod:
+        Bound { pods: 3, budget: Budget { removals: 1, ..time(0) }, ..TWO },
+        full Bound { pods: 3, budget: Budget { removals: 1, losses: 1, ..time(0) }, ..TWO };
 }
