@@ -13,6 +13,12 @@ pub const LABEL: &str = "service-leader-election";
 /// an underscore is in no pod's name.
 pub const NO_LEADER: &str = "no_leader";
 
+/// Kubernetes' own annotation on a pod: a ReplicaSet deletes the pod of the lowest value first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// The value of [`DELETION_COST`] on the leader, the highest there is: it goes last.
+pub const LEADERS_COST: &str = "2147483647";
+
 /// Annotations that users write on a workload.
 pub mod annotation {
     /// The Service (or several, separated by commas) whose traffic must reach one pod only.
@@ -132,6 +138,8 @@ pub mod reason {
     pub const SERVICE_WITHOUT_SELECTOR: &str = "ServiceWithoutSelector";
     /// The Service carries a higher epoch than this leader's term.
     pub const FENCED: &str = "Fenced";
+    /// The leader's pod has a deletion cost of the user's, so it may be deleted first.
+    pub const DELETION_COST_KEPT: &str = "DeletionCostKept";
     /// An operator's request to hand over could not be obeyed.
     pub const SWITCHOVER_REFUSED: &str = "SwitchoverRefused";
     /// Another program holds the Lease.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{Action, Config, Event, Identity, OwnPod, State};
+use election::{Action, Config, Event, Identity, OwnPod, Peer, State};
 use futures::{Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::api::{Api, Error, Kind};
 use crate::clock::Clock;
+use crate::deletion_cost::DeletionCost;
 use crate::feeds::News;
 use crate::http::Snapshot;
 use crate::lanes::{Answer, Found, Lane, Names, answer, ask_for_services, ask_for_the_lease};
@@ -21,7 +22,8 @@ use crate::lease;
 use crate::metrics::Metrics;
 use crate::notices::Herald;
 use crate::own_pod::Own;
-use crate::service::Sight;
+use crate::peers::Labelled;
+use crate::service::{Sight, matches};
 
 /// How an election came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,11 @@ pub(crate) struct Driver {
     service_lane: Lane,
     lease: Option<lease::Object>,
     services: Vec<Known>,
+    /// The pods of the election, best-ranked first, and what the core was told of them.
+    pods: Vec<Labelled>,
+    peers: Option<Vec<Peer>>,
     own: OwnPod,
+    cost: DeletionCost,
     /// Requests have gone unanswered since the last answer.
     silent: bool,
     /// The newest Lease that a read has shown before the watch.
@@ -78,6 +84,7 @@ impl Driver {
         let services = vec![Known::Nothing; parts.names.services.len()];
         let state = State::new(parts.clock.now());
         let lease_api = parts.api.on_new_connections();
+        let cost = DeletionCost::new(parts.config.identity.clone());
         Self {
             parts,
             state,
@@ -86,7 +93,10 @@ impl Driver {
             service_lane: None,
             lease: None,
             services,
+            pods: Vec::new(),
+            peers: None,
             own: OwnPod::default(),
+            cost,
             silent: false,
             ahead: None,
         }
@@ -112,6 +122,7 @@ impl Driver {
                     _ => return Ending::Aborted,
                 },
                 result = self.parts.own.repaired() => self.take_repair(result),
+                pod = self.cost.done() => self.take_cost(pod),
                 Some(news) = self.parts.news.recv() => self.take_news(news),
                 () = sleep(pause) => self.step(Event::Tick),
             }
@@ -148,6 +159,22 @@ impl Driver {
         for action in actions {
             self.perform(action);
         }
+        self.tend_cost(now);
+    }
+
+    fn tend_cost(&mut self, now: Duration) {
+        let leads = self.state.is_leader(&self.parts.config, now);
+        let pod = self.parts.own.object();
+        if self.cost.tend(&self.parts.api, pod, leads) {
+            self.parts.herald.keep_cost();
+        }
+    }
+
+    fn take_cost(&mut self, pod: Option<Box<crate::pod::Object>>) {
+        if pod.is_some() {
+            self.parts.own.see(pod);
+        }
+        self.after_own_pod();
     }
 
     fn perform(&mut self, action: Action) {
@@ -261,13 +288,17 @@ impl Driver {
                 let view = sight.view.clone();
                 self.know_service(service, Known::Seen(sight));
                 self.judge_own_pod();
+                self.judge_peers();
                 self.step(Event::ServiceSeen { service, view });
             }
             News::Pod(pod) => {
                 self.parts.own.see(pod);
                 self.after_own_pod();
             }
-            News::Peers(peers) => self.step(Event::Peers(peers)),
+            News::Peers(pods) => {
+                self.pods = pods;
+                self.judge_peers();
+            }
             News::Forbidden(kind) => debug!(kind = kind.name(), "forbidden"),
         }
     }
@@ -275,7 +306,26 @@ impl Driver {
     fn after_own_pod(&mut self) {
         let now = self.now();
         self.parts.own.repair_label(&self.parts.api, now);
+        self.tend_cost(now);
         self.judge_own_pod();
+    }
+
+    /// Tells the core when the other pods are something else now: whom a Service does not select
+    /// may not lead.
+    fn judge_peers(&mut self) {
+        let wanted: Vec<_> = self.services.iter().filter_map(Known::wanted).collect();
+        let judge = |pod: &Labelled| {
+            let matched = wanted.iter().all(|wanted| matches(wanted, &pod.labels));
+            Peer {
+                candidate: pod.peer.candidate && matched,
+                ..pod.peer.clone()
+            }
+        };
+        let peers: Vec<Peer> = self.pods.iter().map(judge).collect();
+        if self.peers.as_ref() != Some(&peers) {
+            self.peers = Some(peers.clone());
+            self.step(Event::Peers(peers));
+        }
     }
 
     /// Tells the core when the own pod is something else now.

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use contract::names::LABEL;
-use election::{Identity, Peer};
+use election::Identity;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::api::{Api, Kind, Selector};
-use crate::peers::Peers;
+use crate::clock::Clock;
+use crate::peers::{Labelled, Peers};
 use crate::watch::{Change, Closed, Feed, follow};
 use crate::{lease, pod, service};
 
@@ -25,7 +26,7 @@ pub(crate) enum News {
     /// The own pod; `None`: it is gone.
     Pod(Option<Box<pod::Object>>),
     /// The pods of the election, best-ranked first.
-    Peers(Vec<Peer>),
+    Peers(Vec<Labelled>),
     /// It is forbidden to list or to watch these.
     Forbidden(Kind),
 }
@@ -36,6 +37,9 @@ pub(crate) struct Watched<'a> {
     pub(crate) lease: &'a str,
     pub(crate) services: &'a [String],
     pub(crate) container: Option<&'a str>,
+    pub(crate) clock: Clock,
+    /// The lease's length.
+    pub(crate) length: Duration,
 }
 
 /// Where watching is forbidden, objects are read so often.
@@ -63,7 +67,12 @@ pub(crate) fn start(
     let own = feed(Kind::Pod, named(watched.identity.pod.as_str()), Some(POLL));
     tasks.spawn(follow(own, out.clone(), |change| Some(own_pod(change))));
 
-    let mut peers = Peers::new(watched.lease, watched.container);
+    let mut peers = Peers::new(
+        watched.lease,
+        watched.container,
+        watched.clock,
+        watched.length,
+    );
     let labelled = feed(Kind::Pod, Selector::Label(LABEL), None);
     tasks.spawn(follow(labelled, out.clone(), move |change| {
         peers.take(change).map(News::Peers)

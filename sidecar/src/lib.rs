@@ -9,6 +9,7 @@ pub mod args;
 
 mod api;
 mod clock;
+mod deletion_cost;
 mod driver;
 mod events;
 mod feeds;

@@ -198,6 +198,18 @@ impl Herald {
         }
     }
 
+    /// The user's own deletion cost stays on the leader.
+    pub(crate) fn keep_cost(&self) {
+        warn!(
+            ns = self.namespace,
+            name = %self.names.pod,
+            "the pod has a deletion cost of its own, so a rollout may delete the leader first"
+        );
+        let text = "leads with a deletion cost that somebody else set: a rollout or a scale-down may \
+                    delete it first; leave the annotation out of the template to let it go last";
+        self.put(self.pod(), reason::DELETION_COST_KEPT, true, text);
+    }
+
     fn refuse_switchover(&self, to: &Target, leads_already: bool) {
         let to = match to {
             Target::Any => "any other pod",

@@ -72,6 +72,14 @@ impl Own {
         self.complain_of_a_missing_container();
     }
 
+    /// The pod as it was last seen, while it is there.
+    pub(crate) fn object(&self) -> Option<&Object> {
+        match &self.pod {
+            Pod::Here(pod) => Some(pod),
+            Pod::Unknown | Pod::Gone => None,
+        }
+    }
+
     /// Starts a repair, if the label is wrong.
     pub(crate) fn repair_label(&mut self, api: &Api, now: Duration) {
         let Pod::Here(pod) = &self.pod else { return };

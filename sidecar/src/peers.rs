@@ -4,51 +4,75 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use contract::names::{self, env};
 use election::{Identity, Peer, PodName, PodUid};
 
+use crate::clock::Clock;
 use crate::pod::{Container, Object};
 use crate::watch::Change;
 
 /// What is kept of each pod that carries the label.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Peers {
     lease: String,
     container: Option<String>,
+    clock: Clock,
+    /// Who was unready so lately ranks behind the others.
+    rest: Duration,
     pods: BTreeMap<String, Ranked>,
+}
+
+/// A pod of the election, with its labels, for the Services' selectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Labelled {
+    pub(crate) peer: Peer,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
 }
 
 /// One pod of the election.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ranked {
-    peer: Peer,
+    pod: Labelled,
     leaving: bool,
+    disrupted: bool,
+    /// When it was last seen to turn unready.
+    faltered: Option<Duration>,
+    template: Option<String>,
+    created: Option<String>,
+    ordinal: Option<u32>,
     ready_since: Option<String>,
 }
 
 impl Peers {
     /// None are known yet. `container`: whose readiness counts, where it is not the whole pod's.
-    pub(crate) fn new(lease: &str, container: Option<&str>) -> Self {
+    pub(crate) fn new(lease: &str, container: Option<&str>, clock: Clock, rest: Duration) -> Self {
         Self {
             lease: lease.to_owned(),
             container: container.map(str::to_owned),
+            clock,
+            rest,
             pods: BTreeMap::new(),
         }
     }
 
     /// Takes a change of the watch; the new list, if it is another one.
-    pub(crate) fn take(&mut self, change: Change<Object>) -> Option<Vec<Peer>> {
+    pub(crate) fn take(&mut self, change: Change<Object>) -> Option<Vec<Labelled>> {
         let before = self.ranking();
         match change {
             Change::All(pods) => {
-                self.pods.clear();
+                let known = std::mem::take(&mut self.pods);
                 for pod in pods {
-                    self.put(&pod);
+                    self.put(&pod, known.get(&pod.metadata.name));
                 }
                 return Some(self.ranking());
             }
-            Change::Put(pod) => self.put(&pod),
+            Change::Put(pod) => {
+                let known = self.pods.remove(&pod.metadata.name);
+                self.put(&pod, known.as_ref());
+            }
             Change::Gone(pod) => {
                 self.pods.remove(&pod.metadata.name);
             }
@@ -59,14 +83,13 @@ impl Peers {
         Some(self.ranking()).filter(|after| *after != before)
     }
 
-    fn put(&mut self, pod: &Object) {
-        match self.rank(pod) {
-            Some(ranked) => self.pods.insert(pod.metadata.name.clone(), ranked),
-            None => self.pods.remove(&pod.metadata.name),
-        };
+    fn put(&mut self, pod: &Object, known: Option<&Ranked>) {
+        if let Some(ranked) = self.rank(pod, known) {
+            self.pods.insert(pod.metadata.name.clone(), ranked);
+        }
     }
 
-    fn rank(&self, pod: &Object) -> Option<Ranked> {
+    fn rank(&self, pod: &Object, known: Option<&Ranked>) -> Option<Ranked> {
         if !runs_sidecar_of(&self.lease, pod) {
             return None;
         }
@@ -77,30 +100,58 @@ impl Peers {
         let (leaving, finished) = (pod.is_leaving(), pod.is_finished());
         let ready = pod.is_ready(self.container.as_deref());
         let candidate = ready && pod.is_labelled() && !leaving && !finished;
-        let ready_since = pod.ready_since().filter(|_| ready).map(str::to_owned);
+        let known = known.filter(|known| known.pod.peer.identity == identity);
+        let falters = !ready && known.is_some_and(|known| known.ready_since.is_some());
+        let faltered = known.and_then(|known| known.faltered);
         Some(Ranked {
-            peer: Peer {
-                identity,
-                candidate,
-                finished,
+            pod: Labelled {
+                peer: Peer {
+                    identity,
+                    candidate,
+                    finished,
+                },
+                labels: Arc::new(pod.metadata.labels.clone()),
             },
             leaving,
-            ready_since,
+            disrupted: pod.is_to_be_disrupted(),
+            faltered: if falters {
+                Some(self.clock.now())
+            } else {
+                faltered
+            },
+            template: pod.template().map(str::to_owned),
+            created: pod.metadata.creation_timestamp.clone(),
+            ordinal: pod.ordinal(),
+            ready_since: pod.ready_since().filter(|_| ready).map(str::to_owned),
         })
     }
 
-    /// Not terminating, then ready, then ready for longest, then by name.
-    fn ranking(&self) -> Vec<Peer> {
+    /// Not terminating, then ready, then not about to be taken away nor unready of late, then of the
+    /// newest template, then the one that a StatefulSet updates last, then ready for longest, then
+    /// by name.
+    fn ranking(&self) -> Vec<Labelled> {
+        let now = self.clock.now();
+        let mut newest: BTreeMap<&Option<String>, &Option<String>> = BTreeMap::new();
+        for pod in self.pods.values() {
+            // The template of the youngest pod is the newest, also when a rollout was undone.
+            let created = newest.entry(&pod.template).or_insert(&pod.created);
+            *created = (*created).max(&pod.created);
+        }
         let mut pods: Vec<&Ranked> = self.pods.values().collect();
         pods.sort_by_key(|pod| {
+            let faltered = pod.faltered.map(|at| now.saturating_sub(at));
             (
                 pod.leaving,
-                Reverse(pod.peer.candidate),
+                Reverse(pod.pod.peer.candidate),
+                pod.disrupted,
+                faltered.is_some_and(|age| age < self.rest),
+                Reverse(newest.get(&pod.template)),
+                pod.ordinal,
                 &pod.ready_since,
-                &pod.peer.identity,
+                &pod.pod.peer.identity,
             )
         });
-        pods.into_iter().map(|pod| pod.peer.clone()).collect()
+        pods.into_iter().map(|pod| pod.pod.clone()).collect()
     }
 }
 
@@ -177,15 +228,16 @@ mod tests {
         serde_json::from_value(raw).unwrap()
     }
 
-    fn names_of(peers: &[Peer]) -> Vec<&str> {
+    fn names_of(peers: &[Labelled]) -> Vec<&str> {
         peers
             .iter()
-            .map(|peer| peer.identity.pod.as_str())
+            .map(|pod| pod.peer.identity.pod.as_str())
             .collect()
     }
 
     fn election() -> Peers {
-        Peers::new("service-leader-election-web", None)
+        let rest = Duration::from_secs(12);
+        Peers::new("service-leader-election-web", None, Clock::start(), rest)
     }
 
     #[test]
@@ -199,8 +251,67 @@ mod tests {
         let all = [going, unready, young, old].map(object).to_vec();
         let ranking = election().take(Change::All(all)).unwrap();
         assert_eq!(names_of(&ranking), ["d", "c", "b", "a"]);
-        let candidates: Vec<bool> = ranking.iter().map(|peer| peer.candidate).collect();
+        let candidates: Vec<bool> = ranking.iter().map(|pod| pod.peer.candidate).collect();
         assert_eq!(candidates, [true, true, false, false]);
+    }
+
+    #[test]
+    fn the_newest_template_ranks_first_also_when_a_rollout_was_undone() {
+        let of = |name: &str, template: &str, created: &str| {
+            let mut raw = pod(name, "2026-01-01T00:00:00Z", &injected());
+            raw["metadata"]["labels"]["pod-template-hash"] = json!(template);
+            raw["metadata"]["creationTimestamp"] = json!(created);
+            object(raw)
+        };
+        let all = vec![
+            of("a", "old", "2026-01-01T00:00:00Z"),
+            of("b", "new", "2026-01-01T00:00:05Z"),
+            of("c", "new", "2026-01-01T00:00:01Z"),
+            of("d", "old", "2026-01-01T00:00:03Z"),
+        ];
+        let ranking = election().take(Change::All(all.clone())).unwrap();
+        assert_eq!(names_of(&ranking), ["b", "c", "a", "d"]);
+        let undone = of("e", "old", "2026-01-01T00:00:09Z");
+        let all = all.into_iter().chain([undone]).collect();
+        let ranking = election().take(Change::All(all)).unwrap();
+        assert_eq!(names_of(&ranking), ["a", "d", "e", "b", "c"]);
+    }
+
+    #[test]
+    fn a_stateful_set_updates_its_lowest_ordinal_last() {
+        let of = |name: &str, revision: &str, created: &str| {
+            let mut raw = pod(name, "2026-01-01T00:00:00Z", &injected());
+            raw["metadata"]["labels"]["controller-revision-hash"] = json!(revision);
+            raw["metadata"]["creationTimestamp"] = json!(created);
+            raw["metadata"]["ownerReferences"] = json!([{ "kind": "StatefulSet" }]);
+            object(raw)
+        };
+        let all = vec![
+            of("web-10", "old", "2026-01-01T00:00:02Z"),
+            of("web-2", "old", "2026-01-01T00:00:01Z"),
+            of("web-11", "new", "2026-01-01T00:00:09Z"),
+        ];
+        let ranking = election().take(Change::All(all)).unwrap();
+        assert_eq!(names_of(&ranking), ["web-11", "web-2", "web-10"]);
+    }
+
+    #[test]
+    fn who_was_unready_of_late_or_is_to_be_disrupted_ranks_behind() {
+        let mut peers = election();
+        let since = "2026-01-01T00:00:00Z";
+        let all = ["a", "b", "c"].map(|name| object(pod(name, since, &injected())));
+        peers.take(Change::All(all.to_vec()));
+        let mut unready = pod("a", since, &injected());
+        unready["status"]["conditions"][0]["status"] = json!("False");
+        peers.take(Change::Put(object(unready)));
+        peers.take(Change::Put(object(pod("a", since, &injected()))));
+        let mut disrupted = pod("b", since, &injected());
+        disrupted["status"]["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "DisruptionTarget", "status": "True" }));
+        let ranking = peers.take(Change::Put(object(disrupted))).unwrap();
+        assert_eq!(names_of(&ranking), ["c", "a", "b"]);
     }
 
     #[test]
@@ -208,7 +319,7 @@ mod tests {
         let mut copy = pod("a", "2026-01-01T00:00:00Z", &injected());
         copy["metadata"]["labels"][LABEL] = json!("b");
         let ranking = election().take(Change::All(vec![object(copy)])).unwrap();
-        assert!(!ranking[0].candidate);
+        assert!(!ranking[0].peer.candidate);
     }
 
     #[test]

@@ -30,7 +30,16 @@ pub(crate) struct Meta {
     pub(crate) uid: String,
     pub(crate) resource_version: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) owner_references: Vec<Owner>,
+    pub(crate) creation_timestamp: Option<String>,
     pub(crate) deletion_timestamp: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Owner {
+    pub(crate) kind: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -135,6 +144,28 @@ impl Object {
     /// It will never run again.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.status.phase.as_str(), "Failed" | "Succeeded")
+    }
+
+    /// Something is about to take it away: a drain, a preemption, a taint.
+    pub(crate) fn is_to_be_disrupted(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+    }
+
+    /// The revision of the template that it was made of, as its workload names it.
+    pub(crate) fn template(&self) -> Option<&str> {
+        let label = |key| self.metadata.labels.get(key).map(String::as_str);
+        label("pod-template-hash").or_else(|| label("controller-revision-hash"))
+    }
+
+    /// Its number in a StatefulSet, which deletes the highest one first.
+    pub(crate) fn ordinal(&self) -> Option<u32> {
+        let owners = &self.metadata.owner_references;
+        if !owners.iter().any(|owner| owner.kind == "StatefulSet") {
+            return None;
+        }
+        let (_, number) = self.metadata.name.rsplit_once('-')?;
+        number.parse().ok()
     }
 
     pub(crate) fn has_container(&self, name: &str) -> bool {

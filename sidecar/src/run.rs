@@ -113,6 +113,8 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
         lease: &lease,
         services: &services,
         container: container.as_deref(),
+        clock,
+        length: timing.lease(),
     };
     let news = start(&watched, &api, &reopened, &mut followers);
     let names = Arc::new(Names {

@@ -24,7 +24,7 @@ use crate::{
     control_plane::ControlPlane,
     forwarder::Forwarder,
     loopback::Loopback,
-    node::Node,
+    node::{self, Node},
     programs::{programs, workspace},
     reaper::{self, Reaper},
     record::Recorder,
@@ -182,6 +182,14 @@ impl Cluster {
     /// The node that plays the pods.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Registers one more node. The same process plays its pods.
+    pub async fn add_node(&self, name: &str) -> Result<()> {
+        let plane = Arc::clone(&self.plane);
+        let name = name.to_owned();
+        let added = async move { node::register(&plane.client()?, &name).await };
+        self.runtime.run(added).await
     }
 
     /// Kills the API server; everything else goes on.

@@ -17,11 +17,11 @@ use tokio::time::sleep;
 use super::{Inner, NODE};
 use crate::{loopback, steady::Steady};
 
-/// Makes the Node object.
-pub(super) async fn register(client: &Client) -> Result<()> {
+/// Makes a Node object of this name. One process plays the pods of them all.
+pub(crate) async fn register(client: &Client, name: &str) -> Result<()> {
     let nodes: Api<NodeObject> = Api::all(client.clone());
     let node = serde_json::from_value(json!({
-        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE,
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name,
             "kubernetes.io/os": "linux", "kubernetes.io/arch": std::env::consts::ARCH}},
     }))?;
     nodes.create(&PostParams::default(), &node).await?;
@@ -30,17 +30,17 @@ pub(super) async fn register(client: &Client) -> Result<()> {
         "capacity": capacity,
         "allocatable": capacity,
         "addresses": [{"type": "InternalIP", "address": loopback::NODE_IP},
-            {"type": "Hostname", "address": NODE}],
+            {"type": "Hostname", "address": name}],
         "conditions": [{"type": "Ready", "status": "True", "reason": "ProcessNode",
             "message": "pods are processes", "lastTransitionTime": jiff::Timestamp::now()}],
     }});
     let params = PatchParams::default();
     nodes
-        .patch_status(NODE, &params, &Patch::Strategic(status))
+        .patch_status(name, &params, &Patch::Strategic(status))
         .await?;
     // Admission taints every new node, and the controller that would take it off is not run.
     let untaint = Patch::Merge(json!({"spec": {"taints": null}}));
-    nodes.patch(NODE, &params, &untaint).await?;
+    nodes.patch(name, &params, &untaint).await?;
     Ok(())
 }
 
@@ -73,16 +73,16 @@ pub(super) async fn follow(node: Arc<Inner>, client: Client) {
     }
 }
 
-/// Plays the scheduler: there is one node.
+/// Plays the scheduler: a DaemonSet says which node it wants, for all others one will do.
 pub(super) async fn bind(client: Client, pod: Pod) {
     let name = pod.metadata.name.clone().unwrap_or_default();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client, &namespace);
     let mut binding = Binding::default();
     binding.metadata.name = Some(name.clone());
-    binding.metadata.uid = pod.metadata.uid;
+    binding.metadata.uid = pod.metadata.uid.clone();
     binding.target.kind = Some("Node".to_owned());
-    binding.target.name = Some(NODE.to_owned());
+    binding.target.name = Some(wanted_node(&pod).unwrap_or(NODE).to_owned());
     loop {
         let params = PostParams::default();
         let bound =
@@ -96,4 +96,20 @@ pub(super) async fn bind(client: Client, pod: Pod) {
             Ok(_) => return,
         }
     }
+}
+
+/// The node that a pod's affinity names by its field, as a DaemonSet writes it.
+fn wanted_node(pod: &Pod) -> Option<&str> {
+    let affinity = pod.spec.as_ref()?.affinity.as_ref()?;
+    let nodes = affinity.node_affinity.as_ref()?;
+    let required = nodes
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
+    let fields = required
+        .node_selector_terms
+        .iter()
+        .flat_map(|term| term.match_fields.iter().flatten());
+    let mut names = fields.filter(|field| field.key == "metadata.name");
+    let values = names.next()?.values.as_ref()?;
+    values.first().map(String::as_str)
 }

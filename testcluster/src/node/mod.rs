@@ -28,6 +28,7 @@ use kube::Client;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{sync::watch, task::AbortHandle};
 
+pub(crate) use self::follow::register;
 use self::{
     container::Ending,
     pod::Worker,
@@ -91,7 +92,7 @@ impl Node {
         let logs = rig.join("logs");
         fs::create_dir_all(&logs)?;
         let client = plane.client()?;
-        follow::register(&client).await?;
+        register(&client, NODE).await?;
         let inner = Arc::new(Inner {
             rig,
             logs,
@@ -261,7 +262,7 @@ impl Inner {
             {
                 tokio::spawn(follow::bind(client.clone(), pod));
             }
-            Some(NODE) => {
+            Some(_) => {
                 let ends_in = meta.deletion_timestamp.as_ref().map(|_| {
                     let grace = meta.deletion_grace_period_seconds.unwrap_or(0);
                     Duration::from_secs(grace.max(0).unsigned_abs())
@@ -274,7 +275,7 @@ impl Inner {
                     entry.end(Ending::within(grace));
                 }
             }
-            _ => {}
+            None => {}
         }
     }
 

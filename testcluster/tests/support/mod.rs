@@ -105,13 +105,59 @@ impl Scene {
         });
         merge(&mut all, annotations);
         self.apply(&deployment(name, replicas, &all)).await;
-        let replicas = usize::try_from(replicas).unwrap();
+        self.all_ready(name, usize::try_from(replicas).unwrap())
+            .await;
+        self.agreed(name, |_| true).await
+    }
+
+    /// Waits until the application has so many pods, and all are ready.
+    pub async fn all_ready(&self, name: &str, replicas: usize) {
         self.eventually("all pods are ready", async || {
             let pods = self.pods(name).await;
             (pods.len() == replicas && pods.iter().all(is_ready)).then_some(())
         })
         .await;
-        self.agreed(name, |_| true).await
+    }
+
+    /// Waits until this pod alone bears the deletion cost of a leader.
+    pub async fn costs_most(&self, name: &str, leader: &str) {
+        const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+        self.eventually("the leader's pod costs most", async || {
+            let pods = self.pods(name).await;
+            let costs = |pod: &&Pod| pod.annotations().get(COST).is_some();
+            let names: Vec<_> = pods.iter().filter(costs).map(Pod::name_any).collect();
+            (names == [leader]).then_some(())
+        })
+        .await;
+    }
+
+    /// Fails if a Service was ever switched to a pod that was not ready, or was being deleted, as
+    /// the API server had it at that revision.
+    pub async fn switched_to_ready_pods_only(&self, name: &str) {
+        let mut pods: BTreeMap<String, Value> = BTreeMap::new();
+        let mut selected = None;
+        let mut switches = 0;
+        for change in self.record.changes().await.unwrap() {
+            match (change.kind, change.object) {
+                (Kind::Pod, Some(pod)) => drop(pods.insert(change.name, pod)),
+                (Kind::Pod, None) => drop(pods.remove(&change.name)),
+                (Kind::Service, Some(service)) if change.name == name => {
+                    let now = service["spec"]["selector"][KEY].as_str().map(str::to_owned);
+                    if let Some(name) = now.as_ref().filter(|_| now != selected) {
+                        let pod = pods.get(name).cloned();
+                        let pod: Option<Pod> = pod.map(|pod| serde_json::from_value(pod).unwrap());
+                        let serves = pod.as_ref().is_some_and(|pod| {
+                            is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
+                        });
+                        assert!(serves, "revision {}: switched to {pod:?}", change.revision);
+                        switches += 1;
+                    }
+                    selected = now;
+                }
+                _ => {}
+            }
+        }
+        assert!(switches > 0, "no switch was seen: this proves nothing");
     }
 
     pub async fn apply(&self, manifest: &Value) {
