@@ -16,14 +16,15 @@ use crate::api::{Api, Error, Kind};
 use crate::clock::Clock;
 use crate::deletion_cost::DeletionCost;
 use crate::feeds::News;
+use crate::hand_back::HandBack;
 use crate::http::Snapshot;
 use crate::lanes::{Answer, Found, Lane, Names, answer, ask_for_services, ask_for_the_lease};
-use crate::lease;
 use crate::metrics::Metrics;
 use crate::notices::Herald;
 use crate::own_pod::Own;
 use crate::peers::Labelled;
 use crate::service::{Sight, matches};
+use crate::{lease, service};
 
 /// How an election came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub(crate) struct Driver {
     peers: Option<Vec<Peer>>,
     own: OwnPod,
     cost: DeletionCost,
+    hand_back: HandBack,
     /// Requests have gone unanswered since the last answer.
     silent: bool,
     /// The newest Lease that a read has shown before the watch.
@@ -97,6 +99,7 @@ impl Driver {
             peers: None,
             own: OwnPod::default(),
             cost,
+            hand_back: HandBack::default(),
             silent: false,
             ahead: None,
         }
@@ -123,6 +126,7 @@ impl Driver {
                 },
                 result = self.parts.own.repaired() => self.take_repair(result),
                 pod = self.cost.done() => self.take_cost(pod),
+                written = self.hand_back.done() => self.take_hand_back(written),
                 Some(news) = self.parts.news.recv() => self.take_news(news),
                 () = sleep(pause) => self.step(Event::Tick),
             }
@@ -160,6 +164,38 @@ impl Driver {
             self.perform(action);
         }
         self.tend_cost(now);
+        self.hand_back(now);
+    }
+
+    /// Off the way of a switch: only once this pod leads, and one Service at a time.
+    fn hand_back(&mut self, now: Duration) {
+        let leads = self.state.is_leader(&self.parts.config, now);
+        if !leads || !self.hand_back.is_free() {
+            return;
+        }
+        let epoch = self.state.epoch();
+        let owed = self.services.iter().enumerate().find_map(|(i, known)| {
+            let Known::Seen(sight) = known else {
+                return None;
+            };
+            let service = sight.view.present().filter(|s| Some(s.epoch) == epoch)?;
+            Some((i, service.version, sight.hand_back.as_ref()?))
+        });
+        if let Some((service, seen, managed)) = owed
+            && let Some(name) = self.parts.names.services.get(service)
+        {
+            let api = &self.parts.api;
+            self.hand_back.begin(api, service, name, seen, managed);
+        }
+    }
+
+    fn take_hand_back(&mut self, written: Option<(usize, service::Object)>) {
+        let Some((service, object)) = written else {
+            return self.step(Event::Tick);
+        };
+        if let Ok(sight) = Sight::of(object) {
+            self.take_news(News::Service(service, Some(sight)));
+        }
     }
 
     fn tend_cost(&mut self, now: Duration) {
@@ -385,9 +421,13 @@ impl Driver {
 
     fn know_service(&mut self, service: usize, known: Known) {
         if let Known::Seen(sight) = &known {
-            self.parts
-                .herald
-                .know_service(service, sight.uid.as_deref());
+            // Who is to be named is the writer of what this pod will set right.
+            let epoch = self.state.epoch().unwrap_or(election::Epoch::NONE);
+            let pod = self.parts.names.pod.as_str();
+            let right = sight.view.present().is_some_and(|s| s.says(pod, epoch));
+            let writer = sight.other_writer.as_deref().filter(|_| !right);
+            let herald = &mut self.parts.herald;
+            herald.know_service(service, sight.uid.as_deref(), writer);
         }
         if let Some(place) = self.services.get_mut(service) {
             *place = known;

@@ -13,6 +13,7 @@ mod deletion_cost;
 mod driver;
 mod events;
 mod feeds;
+mod hand_back;
 mod history;
 mod http;
 mod lanes;

@@ -22,6 +22,8 @@ pub(crate) struct Herald {
     pod_uid: String,
     lease_uid: Option<String>,
     service_uids: Vec<Option<String>>,
+    /// Who else wrote each Service last.
+    other_writers: Vec<Option<String>>,
     events: Queue,
     metrics: Metrics,
     /// Requests that were refused since the last success.
@@ -41,6 +43,7 @@ impl Herald {
             pod_uid: pod_uid.to_owned(),
             lease_uid: None,
             service_uids: vec![None; names.services.len()],
+            other_writers: vec![None; names.services.len()],
             names,
             events,
             metrics,
@@ -54,7 +57,12 @@ impl Herald {
         }
     }
 
-    pub(crate) fn know_service(&mut self, service: usize, uid: Option<&str>) {
+    pub(crate) fn know_service(&mut self, service: usize, uid: Option<&str>, writer: Option<&str>) {
+        if let (Some(known), Some(writer)) = (self.other_writers.get_mut(service), writer)
+            && known.as_deref() != Some(writer)
+        {
+            *known = Some(writer.to_owned());
+        }
         if let (Some(known), Some(uid)) = (self.service_uids.get_mut(service), uid)
             && known.as_deref() != Some(uid)
         {
@@ -139,10 +147,13 @@ impl Herald {
                 epoch,
             } => {
                 let from = from.as_deref().unwrap_or("every pod");
-                warn!(ns, name = self.service(*service), from, to = pod, %epoch, "restored");
+                let writer = self.other_writers.get(*service).cloned().flatten();
+                let writer = writer.as_deref().unwrap_or("somebody");
+                let name = self.service(*service);
+                warn!(ns, name, from, to = pod, by = writer, %epoch, "restored");
                 self.metrics.repairs.inc();
                 let text = format!(
-                    "selects {pod} again: somebody had changed the selector or our annotations, and \
+                    "selects {pod} again: {writer} had changed the selector or our annotations, and \
                      it selected {from} (epoch {epoch})"
                 );
                 self.put(self.about(*service), reason::SELECTOR_RESTORED, true, &text);

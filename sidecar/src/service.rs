@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Error, Kind};
+use crate::hand_back;
 use crate::watch::Versioned;
 
 /// The parts of a Service that the sidecar reads.
@@ -29,6 +30,8 @@ struct Meta {
     resource_version: String,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    managed_fields: Vec<Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -48,6 +51,10 @@ pub(crate) struct Sight {
     pub(crate) wanted: Option<BTreeMap<String, String>>,
     /// For Events.
     pub(crate) uid: Option<String>,
+    /// Who else wrote the selector or our annotations last.
+    pub(crate) other_writer: Option<String>,
+    /// `managedFields` without our claim to the selector, if there is one.
+    pub(crate) hand_back: Option<Value>,
 }
 
 /// A Service has no resourceVersion that can be compared.
@@ -68,6 +75,8 @@ impl Sight {
             view: ServiceView::Missing,
             wanted: None,
             uid: None,
+            other_writer: None,
+            hand_back: None,
         }
     }
 
@@ -79,12 +88,15 @@ impl Sight {
             mut selector,
         } = spec;
         let uid = Some(metadata.uid).filter(|uid| !uid.is_empty());
+        let other_writer = hand_back::last_other_writer(&metadata.managed_fields);
         let selected = selector.remove(LABEL);
         if selector.is_empty() || type_.as_deref() == Some("ExternalName") {
             return Ok(Self {
                 view: ServiceView::WithoutSelector,
                 wanted: None,
                 uid,
+                other_writer,
+                hand_back: None,
             });
         }
         let text = metadata.resource_version;
@@ -101,6 +113,8 @@ impl Sight {
             view,
             wanted: Some(selector),
             uid,
+            other_writer,
+            hand_back: hand_back::without_our_claim(&metadata.managed_fields),
         })
     }
 }
@@ -201,6 +215,8 @@ mod tests {
             }),
             wanted: Some(map([("app", "web")])),
             uid: Some("s-1".to_owned()),
+            other_writer: None,
+            hand_back: None,
         };
         assert_eq!(pinned, expected);
     }

@@ -16,6 +16,7 @@ mod support;
 
 mod failover;
 mod faults;
+mod ownership;
 mod workloads;
 
 use tokio::sync::OnceCell;

@@ -1,0 +1,193 @@
+//! Whose is the selector? The user's: once a Service names the leader, the sidecar takes the selector
+//! out of its own field ownership, so that neither Helm nor server-side apply meets a conflict.
+//!
+//! `spec.selector` is one atomic field under server-side apply, and whoever patches it owns it.
+//!
+//! Must not know: who leads.
+
+use std::time::Duration;
+
+use contract::names::PRODUCT;
+use election::{Timing, Version};
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::api::{Api, Error, Kind};
+use crate::service::Object;
+
+/// The pause after a failure, at most.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// `managedFields` without our claim to the selector; `None`: there is no such claim.
+pub(crate) fn without_our_claim(managed: &[Value]) -> Option<Value> {
+    let claims = |entry: &Value| {
+        entry.get("manager").and_then(Value::as_str) == Some(PRODUCT) && owns_selector(entry)
+    };
+    if !managed.iter().any(claims) {
+        return None;
+    }
+    let mut kept = managed.to_vec();
+    for entry in kept.iter_mut().filter(|entry| claims(entry)) {
+        let spec = entry.pointer_mut("/fieldsV1/f:spec");
+        let fields = spec.and_then(Value::as_object_mut);
+        let empty = fields.is_some_and(|fields| {
+            fields.remove("f:selector");
+            fields.is_empty()
+        });
+        if let (true, Some(all)) = (
+            empty,
+            entry.get_mut("fieldsV1").and_then(Value::as_object_mut),
+        ) {
+            all.remove("f:spec");
+        }
+    }
+    Some(Value::Array(kept))
+}
+
+/// Who else wrote the selector last, or our annotations, as the API server noted it.
+pub(crate) fn last_other_writer(managed: &[Value]) -> Option<String> {
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+    let others = managed.iter().filter(|entry| {
+        text(entry, "manager").as_deref() != Some(PRODUCT)
+            && (owns_selector(entry) || owns_our_annotations(entry))
+    });
+    let last = others.max_by_key(|entry| text(entry, "time"))?;
+    text(last, "manager")
+}
+
+fn owns_selector(entry: &Value) -> bool {
+    entry.pointer("/fieldsV1/f:spec/f:selector").is_some()
+}
+
+fn owns_our_annotations(entry: &Value) -> bool {
+    let annotations = entry.pointer("/fieldsV1/f:metadata/f:annotations");
+    let mut keys = annotations.and_then(Value::as_object).into_iter().flatten();
+    keys.any(|(key, _)| key.starts_with("f:service-leader-election/"))
+}
+
+/// The hand-backs of one sidecar, one at a time.
+#[derive(Default)]
+pub(crate) struct HandBack {
+    call: Option<BoxFuture<'static, (usize, Result<Object, Error>)>>,
+    /// The revision that was tried last: after a conflict a newer one is waited for.
+    tried: Option<Version>,
+    failures: u32,
+}
+
+impl HandBack {
+    /// Whether another one may begin.
+    pub(crate) fn is_free(&self) -> bool {
+        self.call.is_none()
+    }
+
+    /// Writes `managed` to the Service at this revision, unless that was tried in vain.
+    pub(crate) fn begin(
+        &mut self,
+        api: &Api,
+        service: usize,
+        name: &str,
+        seen: Version,
+        managed: &Value,
+    ) {
+        if self.tried.replace(seen) == Some(seen) {
+            return;
+        }
+        let pause = match self.failures {
+            0 => Duration::ZERO,
+            n => (Timing::RETRY * (1 << n.min(8))).min(LONGEST),
+        };
+        let (api, name) = (api.clone(), name.to_owned());
+        let patch = json!({ "metadata": {
+            "resourceVersion": seen.to_string(),
+            "managedFields": managed,
+        } });
+        self.call = Some(Box::pin(async move {
+            sleep(pause).await;
+            let timeout = Timing::REQUEST;
+            let written = api.merge(Kind::Service, &name, &patch, timeout).await;
+            (service, written)
+        }));
+    }
+
+    /// Waits for the one under way: the Service as it was written. For ever, if there is none.
+    pub(crate) async fn done(&mut self) -> Option<(usize, Object)> {
+        let Some(call) = &mut self.call else {
+            return futures::future::pending().await;
+        };
+        let (service, result) = call.await;
+        self.call = None;
+        match result {
+            Ok(object) => {
+                self.failures = 0;
+                Some((service, object))
+            }
+            Err(error) => {
+                debug!(error = error.chain(), "the selector was not handed back");
+                let answered = matches!(error.code(), Some(404 | 409 | 422));
+                if !answered {
+                    self.tried = None;
+                    self.failures = self.failures.saturating_add(1);
+                }
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(manager: &str, time: &str, fields: &Value) -> Value {
+        json!({
+            "manager": manager, "operation": "Update", "apiVersion": "v1", "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        })
+    }
+
+    #[test]
+    fn only_our_claim_to_the_selector_goes() {
+        let users = json!({ "f:spec": { "f:selector": {}, "f:ports": {} } });
+        let annotations = json!({ "f:annotations": { "f:service-leader-election/epoch": {} } });
+        let ours = json!({ "f:metadata": annotations, "f:spec": { "f:selector": {} } });
+        let managed = [
+            entry("helm", "2026-01-01T00:00:00Z", &users),
+            entry(PRODUCT, "2026-01-01T00:00:01Z", &ours),
+        ];
+        let expected = json!([
+            entry("helm", "2026-01-01T00:00:00Z", &users),
+            entry(
+                PRODUCT,
+                "2026-01-01T00:00:01Z",
+                &json!({ "f:metadata": annotations })
+            ),
+        ]);
+        let kept = without_our_claim(&managed).unwrap();
+        assert_eq!(kept, expected);
+        let kept: Vec<Value> = serde_json::from_value(kept).unwrap();
+        assert_eq!(without_our_claim(&kept), None, "once is enough");
+    }
+
+    #[test]
+    fn who_wrote_last_is_named() {
+        let selector = json!({ "f:spec": { "f:selector": {} } });
+        let managed = [
+            entry(
+                "kubectl-client-side-apply",
+                "2026-01-01T00:00:00Z",
+                &selector,
+            ),
+            entry("argocd-controller", "2026-01-01T00:00:05Z", &selector),
+            entry(
+                "ports",
+                "2026-01-01T00:00:07Z",
+                &json!({ "f:spec": { "f:ports": {} } }),
+            ),
+            entry(PRODUCT, "2026-01-01T00:00:09Z", &selector),
+        ];
+        let last = last_other_writer(&managed);
+        assert_eq!(last.as_deref(), Some("argocd-controller"));
+    }
+}
