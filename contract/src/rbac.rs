@@ -112,6 +112,8 @@ impl Election<'_> {
                     "resourceNames": leases,
                     "verbs": ["create", "get", "list", "patch", "update", "watch"],
                 },
+                // There is no such resource: by this the chart's policies know a sidecar.
+                { "apiGroups": [names::PRODUCT], "resources": ["sidecars"], "verbs": ["run"] },
             ],
         })
     }

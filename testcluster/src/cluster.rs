@@ -159,6 +159,16 @@ impl Cluster {
         Ok(Client::try_from(config)?)
     }
 
+    /// A new client with a bearer token of somebody's.
+    pub fn client_with_token(&self, token: &str) -> Result<Client> {
+        let mut config = self.plane.config();
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(token.to_owned().into()),
+            ..kube::config::AuthInfo::default()
+        };
+        Ok(Client::try_from(config)?)
+    }
+
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         self.plane.kubeconfig()

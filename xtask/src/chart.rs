@@ -37,6 +37,26 @@ pub(crate) async fn check() -> Result<()> {
         "a misspelt value is not refused by its name: see values.schema.json\n{said}"
     );
     println!("a misspelt value is refused");
+
+    for (action, bindings) in [
+        ("Deny", 3),
+        ("Warn", 3),
+        ("Audit", 3),
+        ("Off", 0),
+        ("false", 0),
+    ] {
+        let chosen = format!("policies.action={action}");
+        let rendered = helm(&[&template[..], &["--set", &chosen]].concat()).await?;
+        let text = String::from_utf8_lossy(&rendered.stdout);
+        let found = text
+            .matches("kind: ValidatingAdmissionPolicyBinding")
+            .count();
+        ensure!(
+            rendered.status.success() && found == bindings,
+            "{chosen} renders {found} bindings of policies, and not {bindings}"
+        );
+    }
+    println!("policies: by value, three or none");
     Ok(())
 }
 

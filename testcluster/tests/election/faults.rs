@@ -94,7 +94,9 @@ async fn service_drift_is_repaired() {
             annotation("leader", json!(standby)),
         ),
     ];
-    let services: Api<Service> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    // From all others the policies keep most of this.
+    let controller = scene.cluster.client_for(KEY, &format!("{KEY}-webhook"));
+    let services: Api<Service> = Api::namespaced(controller.unwrap(), &scene.namespace);
     for (what, drift) in drifts {
         let before = scene.service("web").await.unwrap();
         let drifted = write(&services, "web", &drift).await;

@@ -121,7 +121,7 @@ async fn who_changed_the_selector_is_named() {
     let leader = scene.elect("web", 2, json!({})).await;
     let before = scene.service("web").await.unwrap();
     pinned_again_after(&scene, &leader.pod, async || {
-        let drift = json!({"spec": {"selector": {KEY: "nobody"}}}).to_string();
+        let drift = json!({"spec": {"selector": {KEY: null}}}).to_string();
         let patch = ["patch", "service", "web", "--field-manager=meddler"];
         scene
             .kubectl(&[&patch[..], &["--patch", &drift]].concat())
