@@ -64,6 +64,28 @@ async fn a_deleted_leader_hands_over() {
 }
 
 #[tokio::test]
+async fn an_unready_leader_hands_over_and_does_not_come_back_by_itself() {
+    let scene = scene("unready").await;
+    let first = scene.elect("web", 3, long_lease()).await;
+    scene.set_ready(&first.pod, false).await;
+    let second = scene.next("web", &first).await;
+    scene.set_ready(&first.pod, true).await;
+    let third = scene.agreed("web", |_| true).await;
+    assert_eq!(third, second);
+    assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_alone_stays_while_it_is_unready() {
+    let scene = scene("alone").await;
+    let first = scene.elect("web", 1, long_lease()).await;
+    scene.set_ready(&first.pod, false).await;
+    scene.set_ready(&first.pod, true).await;
+    let same = scene.agreed("web", |_| true).await;
+    assert_eq!(same, first);
+}
+
+#[tokio::test]
 async fn sigkill_restart_resumes_without_a_switch() {
     let scene = scene("sigkill").await;
     let before = scene.elect("web", 3, long_lease()).await;

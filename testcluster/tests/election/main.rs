@@ -16,6 +16,7 @@ mod support;
 
 mod failover;
 mod faults;
+mod operator;
 mod ownership;
 mod workloads;
 
