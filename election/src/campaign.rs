@@ -309,7 +309,7 @@ impl Turn<'_> {
         let why = why.or_else(|| self.state.reason_to_give_up(self.config));
         // Where a policy denied one sidecar its switch, the next one would hand over as soon.
         let successor = self.state.successor(self.config);
-        let successor = successor.filter(|_| why != Some(Why::Denied));
+        let successor = successor.filter(|_| !matches!(why, Some(Why::Denied | Why::Stuck)));
         let request = lease.record.switchover_to.clone();
         let met = |target: &Target| {
             successor.is_some_and(|successor| target.is_met_by(successor.pod.as_str()))
@@ -371,6 +371,8 @@ impl Turn<'_> {
         let earlier = self.state.leading();
         let repair = earlier.is_some_and(|term| term.progress.repairs());
         let switched = earlier.is_some_and(|term| term.switched);
+        let waiting = earlier.filter(|term| !term.switched);
+        let since = waiting.map_or(self.now, |term| term.since);
         let giving_up = earlier.and_then(|term| term.giving_up);
         let predecessor = earlier.map_or(predecessor, |term| term.predecessor.clone());
         self.state.role = Role::Leading(Term {
@@ -383,6 +385,7 @@ impl Turn<'_> {
             confirm: false,
             predecessor,
             switched,
+            since,
             progress: Progress::Due {
                 at: self.now,
                 repair,

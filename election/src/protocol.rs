@@ -225,4 +225,6 @@ pub enum Why {
     Requested,
     /// A policy of the API server denies this pod's switch.
     Denied,
+    /// The Services could not be switched for so long that another should try.
+    Stuck,
 }

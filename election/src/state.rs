@@ -201,6 +201,8 @@ pub(crate) struct Term {
     pub(crate) predecessor: Predecessor,
     /// Every Service that exists has named this pod since it leads.
     pub(crate) switched: bool,
+    /// Since when this pod holds the Lease and has yet to switch.
+    pub(crate) since: Duration,
     pub(crate) progress: Progress,
     pub(crate) giving_up: Option<Why>,
 }
@@ -368,6 +370,14 @@ impl State {
         }
     }
 
+    /// When a leader that has yet to switch should let another try.
+    pub(crate) fn stuck_at(&self, config: &Config) -> Option<Duration> {
+        let term = self.leading()?;
+        let waits = !term.switched && term.giving_up.is_none();
+        let another = waits && !self.is_paused() && self.has_other_candidate(config);
+        another.then_some(term.since + config.timing.stuck())
+    }
+
     /// Whether an operator wants everything to stay as it is.
     pub(crate) fn is_paused(&self) -> bool {
         self.sight.record().is_some_and(|record| record.paused)
@@ -457,6 +467,9 @@ impl State {
         if let Role::Leading(term) = &mut self.role {
             change(&mut term.acked);
             change(&mut term.renew_at);
+            if !term.switched {
+                change(&mut term.since);
+            }
             if let Predecessor::Until(until) = &mut term.predecessor {
                 change(until);
             }

@@ -34,7 +34,7 @@ impl State {
     pub fn wake_at(&self, config: &Config) -> Option<Duration> {
         let deadline = self.leading().map(|term| term.valid_until(config));
         let lease = self.lease_intent(config).map(|(at, _)| at);
-        [deadline, lease, self.switch_at()]
+        [deadline, lease, self.switch_at(), self.stuck_at(config)]
             .into_iter()
             .flatten()
             .min()
@@ -370,6 +370,10 @@ impl Turn<'_> {
     }
 
     fn give_up(&mut self) {
+        let stuck = self.state.stuck_at(self.config);
+        if stuck.is_some_and(|at| at <= self.now) {
+            self.step_back(Why::Stuck);
+        }
         let Some(why) = self.state.reason_to_give_up(self.config) else {
             return;
         };
@@ -393,7 +397,7 @@ impl Turn<'_> {
             return;
         };
         term.giving_up = Some(why);
-        if matches!(why, Why::Unready | Why::Denied) {
+        if matches!(why, Why::Unready | Why::Denied | Why::Stuck) {
             self.state.pace.yield_until = patience;
         }
         self.report(Notice::Lost(why));

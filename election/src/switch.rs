@@ -56,7 +56,9 @@ impl Turn<'_> {
             });
             let until = self.now + self.config.timing.lease();
             if let Role::Leading(term) = &mut self.state.role {
-                term.switched = false;
+                if std::mem::take(&mut term.switched) {
+                    term.since = self.now;
+                }
                 term.progress = Progress::Fenced { until };
             }
             return;
@@ -157,6 +159,8 @@ impl Turn<'_> {
             if let Role::Leading(term) = &mut self.state.role {
                 term.progress = Progress::Done;
                 term.switched = true;
+                // No instant that a model checker would tell apart.
+                term.since = Duration::ZERO;
                 term.predecessor = Predecessor::Outwaited;
             }
             return;

@@ -80,6 +80,12 @@ impl Timing {
         self.lease / 2
     }
 
+    /// A leader that could not switch its Services for so long lets another try: two leases, 24 s,
+    /// since a term may have to wait one lease before it switches.
+    pub fn stuck(&self) -> Duration {
+        self.lease * 2
+    }
+
     /// What a holder's own figure means to a standby: missing or zero 15 s, at most 300 s.
     pub fn granted(seconds: Option<i32>) -> Duration {
         match seconds.and_then(|s| u64::try_from(s).ok()) {

@@ -260,3 +260,165 @@ fn another_programs_lease_is_waited_out_and_told() {
         [Action::Report(Notice::ForeignHolder("them".to_owned()))]
     );
 }
+
+fn peers(names: &[&str]) -> Event {
+    let peer = |name: &&str| Peer {
+        identity: identity(name),
+        candidate: true,
+        finished: false,
+    };
+    Event::Peers(names.iter().map(peer).collect())
+}
+
+/// Leads by epoch 7, with the Lease at revision 7; `standby` ranks first.
+fn lead(it: &mut Candidate) {
+    acquire(it, None, service("no_leader", "", 3));
+    it.take(peers(&["standby", "me", "last"]));
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    assert!(it.leads());
+}
+
+fn written(actions: &[Action]) -> Option<&LeaseRecord> {
+    actions.iter().find_map(|action| match action {
+        Action::WriteLease { record, .. } => Some(record),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_leader_hands_over_to_the_best_ranked_candidate_for_two_seconds() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    let leaving = OwnPod {
+        leaving: true,
+        ..READY
+    };
+    let actions = it.take(Event::Pod(leaving));
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("standby")));
+    assert_eq!(record.given_up_by, Some(identity("me")));
+    assert_eq!(record.duration, Duration::from_secs(2));
+    assert_eq!(record.transitions, 1);
+}
+
+#[test]
+fn a_named_successor_begins_at_once_and_need_not_fear_the_giver() {
+    let mut it = Candidate::ready();
+    it.take(peers(&["other", "me"]));
+    let mut named = lease(Some("me"), Some("other"), 5);
+    named.record.duration = Duration::from_secs(2);
+    it.take(Event::LeaseSeen(Some(named.clone())));
+    let actions = it.take(Event::LeaseRead(Ok(Some(named))));
+    let record = written(&actions).unwrap();
+    assert_eq!((record.given_up_by.as_ref(), record.term), (None, 2));
+    assert_eq!(record.duration, Duration::from_secs(12));
+    it.take(Event::LeaseWritten(Ok(Version::new(7))));
+    let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
+    assert!(writes_service(&actions), "{actions:?}");
+}
+
+#[test]
+fn a_silent_successor_is_passed_over_but_nobody_before_it_is_forgotten() {
+    let mut it = Candidate::ready();
+    let mut named = lease(Some("silent"), Some("other"), 5);
+    named.record.duration = Duration::from_secs(2);
+    it.take(Event::LeaseRead(Ok(Some(named.clone()))));
+    it.at(2_000, Event::Tick);
+    assert!(writes_lease(&it.take(Event::LeaseRead(Ok(Some(named))))));
+    it.take(Event::LeaseWritten(Ok(Version::new(7))));
+    let actions = it.take(Event::ServicesRead(Ok(vec![service("third", "4", 3)])));
+    assert!(
+        !writes_service(&actions),
+        "two seconds are no lease: a third pod may believe to lead"
+    );
+}
+
+#[test]
+fn an_operators_request_is_obeyed_and_taken_away_in_one_write() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    let mut asked = lease(Some("me"), None, 9);
+    asked.record.switchover_to = Some(election::Target::Pod("last".to_owned()));
+    assert_eq!(
+        it.take(Event::LeaseSeen(Some(asked.clone()))),
+        [Action::ReadLease]
+    );
+    let actions = it.take(Event::LeaseRead(Ok(Some(asked))));
+    assert!(!it.leads(), "false before the handover is written");
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("last")));
+    assert_eq!(record.switchover_to, None);
+}
+
+#[test]
+fn a_request_that_cannot_be_obeyed_is_taken_away_and_told() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    let mut asked = lease(Some("me"), None, 9);
+    asked.record.switchover_to = Some(election::Target::Pod("nobody".to_owned()));
+    it.take(Event::LeaseSeen(Some(asked.clone())));
+    let actions = it.take(Event::LeaseRead(Ok(Some(asked))));
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("me")));
+    assert_eq!(record.switchover_to, None);
+    let told = it.take(Event::LeaseWritten(Ok(Version::new(10))));
+    let refused = |action: &Action| {
+        matches!(
+            action,
+            Action::Report(Notice::SwitchoverRefused {
+                leads_already: false,
+                ..
+            })
+        )
+    };
+    assert!(told.iter().any(refused), "{told:?}");
+    assert!(it.leads());
+}
+
+#[test]
+fn while_paused_an_expired_lease_is_nobodys() {
+    let mut it = Candidate::ready();
+    let mut paused = lease(Some("other"), None, 5);
+    paused.record.paused = true;
+    it.take(Event::LeaseRead(Ok(Some(paused.clone()))));
+    it.at(60_000, Event::Tick);
+    let actions = it.take(Event::LeaseRead(Ok(Some(paused))));
+    assert!(!writes_lease(&actions), "{actions:?}");
+}
+
+#[test]
+fn who_is_denied_its_switch_lets_another_try() {
+    let mut it = Candidate::ready();
+    acquire(&mut it, None, service("no_leader", "", 3));
+    it.take(peers(&["standby", "me"]));
+    let actions = it.take(Event::ServiceWritten(Err(election::Failure::Denied)));
+    let record = written(&actions).unwrap();
+    assert_eq!(record.holder, None, "a named one would be denied as soon");
+    let emptied = Lease {
+        record: record.clone(),
+        version: Version::new(9),
+    };
+    it.take(Event::LeaseWritten(Ok(Version::new(9))));
+    it.at(11_000, Event::Tick);
+    let actions = it.take(Event::LeaseRead(Ok(Some(emptied))));
+    assert!(!writes_lease(&actions), "not again within a lease");
+}
+
+#[test]
+fn who_cannot_switch_for_two_leases_lets_another_try() {
+    let mut it = Candidate::ready();
+    acquire(&mut it, None, service("no_leader", "", 3));
+    it.take(peers(&["standby", "me"]));
+    for (version, second) in (8..).zip(1..24) {
+        it.at(
+            1_000 * second,
+            Event::ServiceWritten(Err(election::Failure::Unknown)),
+        );
+        let actions = it.take(Event::Tick);
+        assert!(written(&actions).is_none_or(|r| r.holder.is_some()));
+        it.take(Event::LeaseWritten(Ok(Version::new(version))));
+        it.take(Event::ServicesRead(Ok(vec![service("no_leader", "", 3)])));
+    }
+    let actions = it.at(24_000, Event::Tick);
+    assert_eq!(written(&actions).map(|record| &record.holder), Some(&None));
+}

@@ -28,6 +28,7 @@ pub(crate) fn cause(why: Why) -> &'static str {
         Why::Unready => "the pod is unready, and another is ready",
         Why::Requested => "an operator asked for it",
         Why::Denied => "a policy of the API server denies this pod the switch",
+        Why::Stuck => "the service could not be switched for two leases",
     }
 }
 
