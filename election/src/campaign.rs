@@ -70,7 +70,7 @@ impl State {
             return free.then_some((soon, Intent::Release));
         }
         if !self.pod.candidate {
-            return None;
+            return self.unready_intent(config);
         }
         match &self.sight {
             _ if self.doubt => Some((soon, Intent::Read)),
@@ -88,6 +88,17 @@ impl State {
                 Some((next.0.max(soon), next.1))
             }
         }
+    }
+
+    /// Who may not lead holds the Lease all the same: a restarted sidecar, or a successor whose pod
+    /// has turned unready. A pod that is ready again in a moment goes on.
+    fn unready_intent(&self, config: &Config) -> Option<(Duration, Intent)> {
+        let mine = self.sight.names(&config.identity) && !self.released && !self.is_paused();
+        let since = self
+            .unready_since
+            .filter(|_| mine && self.has_other_candidate(config))?;
+        let at = since + Timing::SETTLE;
+        Some((at.max(self.pace.not_before), Intent::Release))
     }
 
     /// When this standby may take the Lease, and by what right; `None` while nobody may.

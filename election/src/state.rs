@@ -68,6 +68,8 @@ pub enum Defect {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     pub(crate) pod: OwnPod,
+    /// Since when the own pod, as far as it is known, may not lead.
+    pub(crate) unready_since: Option<Duration>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) stop: bool,
     /// A standby that gives up releases a Lease in its own name once.
@@ -268,6 +270,7 @@ impl State {
     pub fn new(now: Duration) -> Self {
         Self {
             pod: OwnPod::default(),
+            unready_since: None,
             peers: Vec::new(),
             stop: false,
             released: false,
@@ -455,6 +458,9 @@ impl State {
             Sight::Seen { since, .. } => change(since),
             Sight::Absent { until, .. } => change(until),
             Sight::Never => {}
+        }
+        if let Some(since) = &mut self.unready_since {
+            change(since);
         }
         if let Some(suspect) = &mut self.suspect {
             change(&mut suspect.since);

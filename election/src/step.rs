@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Action, Event, Failure, Notice, Peer, PodFate, Why};
+use crate::protocol::{Action, Event, Failure, Notice, OwnPod, Peer, PodFate, Why};
 use crate::state::{Config, Defect, LeaseCall, Progress, Role, Sight, State, Suspect, Term};
 use crate::{Holder, Lease, LeaseRecord, ServiceView, Target, Timing, Version};
 
@@ -56,7 +56,7 @@ impl Turn<'_> {
         match event {
             Event::Tick => {}
             Event::Stop => self.state.stop = true,
-            Event::Pod(pod) => self.state.pod = pod,
+            Event::Pod(pod) => self.take_pod(pod),
             Event::Peers(peers) => self.take_peers(peers),
             Event::LeaseSeen(lease) => self.take_lease_seen(lease),
             Event::LeaseRead(answer) => self.take_lease_read(answer),
@@ -66,6 +66,12 @@ impl Turn<'_> {
             Event::ServicesRead(answer) => self.take_services_read(answer),
             Event::ServiceWritten(answer) => self.take_service_written(answer),
         }
+    }
+
+    fn take_pod(&mut self, pod: OwnPod) {
+        let since = self.state.unready_since.unwrap_or(self.now);
+        self.state.unready_since = (!pod.candidate).then_some(since);
+        self.state.pod = pod;
     }
 
     fn take_peers(&mut self, peers: Vec<Peer>) {

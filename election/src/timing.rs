@@ -24,6 +24,8 @@ impl Timing {
     pub const RANK_LIMIT: Duration = Duration::from_millis(500);
     /// A named successor who stays silent is passed over after this.
     pub const HANDOVER: Duration = Duration::from_secs(2);
+    /// A restarted sidecar that finds its pod unready for so long hands over the Lease in its name.
+    pub const SETTLE: Duration = Duration::from_secs(5);
     /// A request that is not a Lease write times out after this.
     pub const REQUEST: Duration = Duration::from_secs(2);
 

@@ -422,3 +422,20 @@ fn who_cannot_switch_for_two_leases_lets_another_try() {
     let actions = it.at(24_000, Event::Tick);
     assert_eq!(written(&actions).map(|record| &record.holder), Some(&None));
 }
+
+#[test]
+fn a_restarted_sidecar_of_an_unready_pod_hands_over() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseSeen(Some(lease(Some("me"), None, 5))));
+    it.take(Event::LeaseRead(Err(election::Failure::Unknown)));
+    it.take(peers(&["standby"]));
+    let unready = OwnPod {
+        candidate: false,
+        ..READY
+    };
+    assert_eq!(it.at(1_000, Event::Pod(unready)), []);
+    assert_eq!(it.at(5_999, Event::Tick), []);
+    let actions = it.at(6_000, Event::Tick);
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("standby")));
+}
