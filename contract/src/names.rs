@@ -65,7 +65,8 @@ pub mod service_annotation {
 pub mod lease_annotation {
     /// `<pod name>/<pod UID>` of the holder.
     pub const HOLDER: &str = "service-leader-election/holder";
-    /// `<pod name>/<pod UID>` of who gave the Lease up, until the next term begins.
+    /// `<pod name>/<pod UID>` of who led before and is known to be out, until the holder has switched
+    /// and renews.
     pub const GIVEN_UP_BY: &str = "service-leader-election/given-up-by";
     /// Counts the terms, so that the write which begins one is never a no-op.
     pub const TERM: &str = "service-leader-election/term";

@@ -108,7 +108,9 @@ impl State {
         let record = &lease.record;
         let mine = record.is_held_by(&config.identity);
         match (&record.holder, &record.given_up_by) {
-            (_, Some(giver)) if mine => Some((since, How::HandedOver(giver.clone()))),
+            (_, Some(giver)) if mine && record.is_nomination() => {
+                Some((since, How::HandedOver(giver.clone())))
+            }
             _ if mine => Some((since, How::Resumed)),
             _ if record.paused => None,
             (None, _) if self.has_other_candidate(config) => {
@@ -249,7 +251,7 @@ impl Turn<'_> {
         let met = |target: &Target| changes && target.is_met_by(me.pod.as_str());
         let record = LeaseRecord {
             holder: Some(Holder::Candidate(me.clone())),
-            given_up_by: None,
+            given_up_by: self.known_out(&how).cloned(),
             duration: self.config.timing.lease(),
             transitions: transitions.saturating_add(i32::from(changes)),
             term: term.max(self.state.term().unwrap_or(0)) + 1,
@@ -291,7 +293,9 @@ impl Turn<'_> {
         let request = before.and_then(|record| record.switchover_to.clone());
         let record = LeaseRecord {
             holder: Some(Holder::Candidate(self.config.identity.clone())),
-            given_up_by: None,
+            given_up_by: before
+                .and_then(|record| record.given_up_by.clone())
+                .filter(|_| !term.switched),
             duration: self.config.timing.lease(),
             transitions: term.transitions,
             term: term.number,
@@ -418,15 +422,21 @@ impl Turn<'_> {
         version.epoch()
     }
 
-    /// Whoever gave the Lease up is out. Who comes by a record that stood for a whole lease need
-    /// fear nobody; a named successor's record is shorter than that.
+    /// Who led before and is known to be out, if the term begins by this right.
+    fn known_out<'a>(&'a self, how: &'a How) -> Option<&'a Identity> {
+        let record = self.state.sight.record()?;
+        match how {
+            How::Evidence(id) if !record.is_nomination() => Some(id),
+            How::Expired(_) if !record.is_nomination() => None,
+            _ => record.given_up_by.as_ref(),
+        }
+    }
+
+    /// Who comes by a record that stood for a whole lease need fear nobody.
     fn predecessor(&self, how: &How) -> Predecessor {
-        let record = self.state.sight.record();
-        let giver = record.and_then(|record| record.given_up_by.as_ref());
-        match (how, giver) {
-            (_, Some(giver)) => Predecessor::AnyBut(giver.pod.clone()),
+        match (how, self.known_out(how)) {
+            (_, Some(id)) => Predecessor::AnyBut(id.pod.clone()),
             (How::Expired(_), None) => Predecessor::Outwaited,
-            (How::Evidence(id), None) => Predecessor::AnyBut(id.pod.clone()),
             _ => Predecessor::Any,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Identity, Version};
+use crate::{Identity, Timing, Version};
 
 /// Whom a Lease names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,8 +19,9 @@ pub enum Holder {
 pub struct LeaseRecord {
     /// Nobody when it was given up and nobody was there to take it.
     pub holder: Option<Holder>,
-    /// Who gave it up, until the next term begins: to nobody, or to the `holder`, who has yet to
-    /// say a word.
+    /// Who led before and is known to be out: it gave the Lease up, or its pod is gone. Stands until
+    /// the holder has switched and renews, so that a holder that stumbles on the way, and starts
+    /// again, need not wait for it either.
     pub given_up_by: Option<Identity>,
     /// For how long the holder asked, within bounds ([`Timing::granted`](crate::Timing::granted)).
     pub duration: Duration,
@@ -66,6 +67,11 @@ impl LeaseRecord {
     /// Whether this very pod holds the Lease.
     pub fn is_held_by(&self, identity: &Identity) -> bool {
         self.candidate() == Some(identity)
+    }
+
+    /// Whether the holder is a successor that was named, and has yet to say a word.
+    pub fn is_nomination(&self) -> bool {
+        self.given_up_by.is_some() && self.holder.is_some() && self.duration <= Timing::HANDOVER
     }
 
     /// The sidecar that holds the Lease, if one does.

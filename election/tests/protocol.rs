@@ -310,7 +310,8 @@ fn a_named_successor_begins_at_once_and_need_not_fear_the_giver() {
     it.take(Event::LeaseSeen(Some(named.clone())));
     let actions = it.take(Event::LeaseRead(Ok(Some(named))));
     let record = written(&actions).unwrap();
-    assert_eq!((record.given_up_by.as_ref(), record.term), (None, 2));
+    assert_eq!(record.given_up_by, Some(identity("other")));
+    assert_eq!(record.term, 2);
     assert_eq!(record.duration, Duration::from_secs(12));
     it.take(Event::LeaseWritten(Ok(Version::new(7))));
     let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
@@ -438,4 +439,33 @@ fn a_restarted_sidecar_of_an_unready_pod_hands_over() {
     let actions = it.at(6_000, Event::Tick);
     let record = written(&actions).unwrap();
     assert_eq!(record.candidate(), Some(&identity("standby")));
+}
+
+#[test]
+fn a_successor_whose_acquiring_reply_is_lost_need_not_fear_the_giver_either() {
+    let mut it = Candidate::ready();
+    it.take(peers(&["other", "me"]));
+    let mut named = lease(Some("me"), Some("other"), 5);
+    named.record.duration = Duration::from_secs(2);
+    let actions = it.take(Event::LeaseRead(Ok(Some(named))));
+    let record = written(&actions).unwrap().clone();
+    it.take(Event::LeaseWritten(Err(election::Failure::Unknown)));
+    let stored = Lease {
+        record,
+        version: Version::new(6),
+    };
+    it.at(200, Event::Tick);
+    let actions = it.take(Event::LeaseRead(Ok(Some(stored))));
+    assert_eq!(written(&actions).map(|record| record.term), Some(3));
+    it.take(Event::LeaseWritten(Ok(Version::new(7))));
+    let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
+    assert!(writes_service(&actions), "{actions:?}");
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    let renewal = it.at(4_200, Event::Tick);
+    let renewed = written(&renewal).map(|record| record.given_up_by.clone());
+    assert_eq!(
+        renewed,
+        Some(None),
+        "it has switched, and others may forget"
+    );
 }

@@ -56,7 +56,6 @@ async fn a_switchover_goes_to_whom_the_operator_names() {
         annotation(&scene, "reason").await,
         Some(handed_over.clone())
     );
-    assert_eq!(annotation(&scene, "given-up-by").await, None);
     assert!(annotation(&scene, "acquired-at").await.is_some());
     let terms: Value = serde_json::from_str(&annotation(&scene, "terms").await.unwrap()).unwrap();
     let terms = terms.as_array().unwrap();
