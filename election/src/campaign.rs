@@ -196,7 +196,8 @@ impl Turn<'_> {
 
     fn read_lease(&mut self) {
         self.state.pace.read_at = self.now;
-        self.state.lease_call = Some(LeaseCall::Read);
+        let seen = self.state.sight.version();
+        self.state.lease_call = Some(LeaseCall::Read { seen });
         self.actions.push(Action::ReadLease);
     }
 

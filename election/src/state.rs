@@ -149,7 +149,10 @@ pub(crate) struct Fight {
 /// The request of the Lease lane that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LeaseCall {
-    Read,
+    Read {
+        /// The revision in sight when it was sent.
+        seen: Option<Version>,
+    },
     ReadPod {
         lease: Lease,
     },
@@ -510,6 +513,13 @@ impl Progress {
 }
 
 impl Sight {
+    pub(crate) fn version(&self) -> Option<Version> {
+        match self {
+            Self::Seen { lease, .. } => Some(lease.version),
+            Self::Never | Self::Absent { .. } => None,
+        }
+    }
+
     pub(crate) fn record(&self) -> Option<&LeaseRecord> {
         match self {
             Self::Seen { lease, .. } => Some(&lease.record),

@@ -102,7 +102,7 @@ impl Turn<'_> {
     }
 
     fn take_lease_read(&mut self, answer: Result<Option<Lease>, Failure>) {
-        self.state.lease_call = None;
+        let call = self.state.lease_call.take();
         let Ok(lease) = answer else {
             self.take_silence();
             return;
@@ -110,6 +110,13 @@ impl Turn<'_> {
         self.hear();
         self.state.pace.failures = 0;
         self.state.doubt = false;
+        if self.is_outrun(call, lease.as_ref()) {
+            match &mut self.state.role {
+                Role::Leading(term) => term.confirm = true,
+                Role::Standby => self.state.doubt = true,
+            }
+            return;
+        }
         self.fresh = true;
         let known = match (&self.state.sight, &lease) {
             (Sight::Seen { lease: seen, .. }, Some(read)) => seen.version == read.version,
@@ -121,6 +128,16 @@ impl Turn<'_> {
             None => self.see_absence(),
         }
         self.confirm_the_term();
+    }
+
+    /// Whether the watch has shown more since this was read: then what was read says nothing.
+    fn is_outrun(&self, call: Option<LeaseCall>, read: Option<&Lease>) -> bool {
+        let in_sight = self.state.sight.version();
+        match (read, call) {
+            (Some(read), _) => in_sight > Some(read.version),
+            (None, Some(LeaseCall::Read { seen })) => in_sight.is_some() && in_sight != seen,
+            (None, _) => false,
+        }
     }
 
     /// The Lease was just read: is this pod's term still what it says?

@@ -469,3 +469,17 @@ fn a_successor_whose_acquiring_reply_is_lost_need_not_fear_the_giver_either() {
         "it has switched, and others may forget"
     );
 }
+
+#[test]
+fn what_the_watch_has_shown_since_outruns_a_read() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseSeen(Some(lease(Some("other"), None, 5))));
+    // Deleted, asked for, and made again before the answer comes.
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));
+    assert_eq!(it.take(Event::LeaseSeen(None)), [Action::ReadLease]);
+    it.take(Event::LeaseSeen(Some(lease(Some("third"), None, 7))));
+    assert_eq!(it.take(Event::LeaseRead(Ok(None))), [Action::ReadLease]);
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("third"), None, 7)))));
+    let holder = it.state.as_ref().unwrap().holder();
+    assert_eq!(holder, Some(&Holder::Candidate(identity("third"))));
+}
