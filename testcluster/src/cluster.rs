@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     control_plane::ControlPlane,
+    faults::{Faults, Proxy},
     forwarder::Forwarder,
     loopback::Loopback,
     node::{self, Node},
@@ -44,6 +45,8 @@ pub struct Options {
     pub sidecar: Option<PathBuf>,
     /// The webhook to run in place of the one that is built for tests.
     pub webhook: Option<PathBuf>,
+    /// Whether the pods reach the API server through a proxy that can do harm: [`Cluster::faults`].
+    pub faults: bool,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             first_restart: Duration::from_secs(1),
             sidecar: None,
             webhook: None,
+            faults: false,
         }
     }
 }
@@ -76,6 +80,7 @@ pub struct Cluster {
     _reaper: Reaper,
     folder: PathBuf,
     plane: Arc<ControlPlane>,
+    proxy: Option<Arc<Proxy>>,
     loopback: Arc<Loopback>,
     node: Node,
 }
@@ -131,16 +136,23 @@ impl Cluster {
         let range = Arc::clone(&loopback);
         let started = runtime.run(async move {
             let plane = Arc::new(ControlPlane::start(&rig, &range).await?);
-            let node = Node::start(Arc::clone(&plane), range, programs, rig, options).await?;
+            let proxy = if options.faults {
+                Some(Arc::new(Proxy::start(plane.config()).await?))
+            } else {
+                None
+            };
+            let (to, through) = (Arc::clone(&plane), proxy.clone());
+            let node = Node::start(to, through, range, programs, rig, options).await?;
             wait_for_account(&plane.client()?, "default").await?;
-            Ok((plane, node))
+            Ok((plane, proxy, node))
         });
-        let (plane, node) = started.await?;
+        let (plane, proxy, node) = started.await?;
         Ok(Self {
             runtime,
             _reaper: reaper,
             folder,
             plane,
+            proxy,
             loopback,
             node,
         })
@@ -192,6 +204,13 @@ impl Cluster {
     /// The node that plays the pods.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// What may be done to the requests of a namespace's pods. Only where [`Options::faults`] is set.
+    pub fn faults(&self, namespace: &str) -> Result<Faults> {
+        let proxy = self.proxy.as_ref();
+        let proxy = proxy.context("the cluster was started without Options::faults")?;
+        Ok(proxy.faults(namespace))
     }
 
     /// Registers one more node. The same process plays its pods.

@@ -94,7 +94,12 @@ impl ControlPlane {
         });
         fs::write(
             &kubeconfig,
-            render_kubeconfig(api_address, &authority, "default", &admin),
+            render_kubeconfig(
+                &format!("https://{api_address}"),
+                &authority,
+                "default",
+                &admin,
+            ),
         )?;
         fs::write(rig.join("audit-policy.json"), AUDIT_POLICY)?;
         fs::write(rig.join("audit.log"), "")?;
@@ -143,9 +148,15 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
-    /// A kubeconfig's text for this API server.
-    pub(crate) fn render_kubeconfig(&self, namespace: &str, user: &Value) -> String {
-        render_kubeconfig(self.api_address, &self.authority, namespace, user)
+    /// A kubeconfig's text for this API server, or for a proxy before it.
+    pub(crate) fn render_kubeconfig(
+        &self,
+        proxy: Option<String>,
+        namespace: &str,
+        user: &Value,
+    ) -> String {
+        let server = proxy.unwrap_or_else(|| format!("https://{}", self.api_address));
+        render_kubeconfig(&server, &self.authority, namespace, user)
     }
 
     /// The authority's certificate, PEM.
@@ -205,7 +216,7 @@ fn write_certificates(rig: &Path, api_address: SocketAddr) -> Result<String> {
     Ok(authority.pair().certificate.clone())
 }
 
-fn render_kubeconfig(server: SocketAddr, authority: &str, namespace: &str, user: &Value) -> String {
+fn render_kubeconfig(server: &str, authority: &str, namespace: &str, user: &Value) -> String {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -214,7 +225,7 @@ fn render_kubeconfig(server: SocketAddr, authority: &str, namespace: &str, user:
             "cluster": "testcluster", "user": "testcluster", "namespace": namespace,
         }}],
         "clusters": [{"name": "testcluster", "cluster": {
-            "server": format!("https://{server}"),
+            "server": server,
             "certificate-authority-data": BASE64_STANDARD.encode(authority),
         }}],
         "users": [{"name": "testcluster", "user": user}],

@@ -10,6 +10,7 @@
 
 mod cluster;
 mod control_plane;
+mod faults;
 mod forwarder;
 mod http;
 mod loopback;
@@ -22,6 +23,7 @@ mod surroundings;
 mod tools;
 
 pub use cluster::{Cluster, Options, Output};
+pub use faults::{Asked, Fate, Faults};
 pub use forwarder::Forwarder;
 pub use node::{NODE, Node, UNSUPPORTED};
 pub use programs::{Programs, programs};

@@ -18,7 +18,7 @@ use kube::{
 use serde_json::json;
 
 use super::plan::TokenVolume;
-use crate::control_plane::ControlPlane;
+use crate::{control_plane::ControlPlane, faults::Proxy};
 
 /// The token volumes of one pod.
 #[derive(Debug)]
@@ -56,7 +56,12 @@ impl Credentials {
     }
 
     /// Asks for new tokens and writes them.
-    pub(super) async fn write(&self, client: &Client, plane: &ControlPlane) -> Result<()> {
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        plane: &ControlPlane,
+        proxy: Option<&Proxy>,
+    ) -> Result<()> {
         let namespace = self.pod.namespace.as_deref().unwrap_or_default();
         for volume in &self.volumes {
             let folder = self.folder.join(&volume.name);
@@ -65,7 +70,10 @@ impl Credentials {
             replace(&token, &self.request(client, volume).await?)?;
             replace(&folder.join("ca.crt"), plane.authority())?;
             replace(&folder.join("namespace"), namespace)?;
-            let kubeconfig = plane.render_kubeconfig(namespace, &json!({"tokenFile": token}));
+            let pod = self.pod.name.as_deref().unwrap_or_default();
+            let server = proxy.map(|proxy| proxy.url(namespace, pod));
+            let user = json!({"tokenFile": token});
+            let kubeconfig = plane.render_kubeconfig(server, namespace, &user);
             replace(&self.kubeconfig(&volume.name), &kubeconfig)?;
         }
         Ok(())

@@ -35,8 +35,8 @@ use self::{
     status::{PodState, Stage},
 };
 use crate::{
-    cluster::Options, control_plane::ControlPlane, http, loopback, loopback::Loopback,
-    programs::Programs,
+    cluster::Options, control_plane::ControlPlane, faults::Proxy, http, loopback,
+    loopback::Loopback, programs::Programs,
 };
 
 pub use status::UNSUPPORTED;
@@ -50,6 +50,8 @@ struct Inner {
     logs: PathBuf,
     options: Options,
     plane: Arc<ControlPlane>,
+    /// Between the pods and the API server, if there is to be one.
+    proxy: Option<Arc<Proxy>>,
     loopback: Arc<Loopback>,
     programs: Programs,
     pods: Mutex<Pods>,
@@ -84,6 +86,7 @@ impl Node {
     /// Registers the node and begins to play its pods, on the runtime that calls.
     pub(crate) async fn start(
         plane: Arc<ControlPlane>,
+        proxy: Option<Arc<Proxy>>,
         loopback: Arc<Loopback>,
         programs: Programs,
         rig: PathBuf,
@@ -98,6 +101,7 @@ impl Node {
             logs,
             options,
             plane,
+            proxy,
             loopback,
             programs,
             pods: Mutex::default(),

@@ -101,7 +101,8 @@ impl Worker {
     }
 
     async fn write(&self, credentials: &Credentials) {
-        while let Err(error) = credentials.write(&self.client, &self.node.plane).await {
+        let (plane, proxy) = (&self.node.plane, self.node.proxy.as_deref());
+        while let Err(error) = credentials.write(&self.client, plane, proxy).await {
             tracing::debug!(%error, "cannot write a pod's token yet");
             sleep(RETRY).await;
         }

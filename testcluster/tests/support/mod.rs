@@ -51,7 +51,14 @@ pub struct Installed {
 impl Installed {
     /// Starts a cluster, lets `before` look at it, and installs the chart.
     pub async fn after(before: impl AsyncFnOnce(&Cluster) -> Result<()>) -> Result<Self> {
-        let cluster = Cluster::start(Options::default()).await?;
+        Self::of(Options::default(), before).await
+    }
+
+    async fn of(
+        options: Options,
+        before: impl AsyncFnOnce(&Cluster) -> Result<()>,
+    ) -> Result<Self> {
+        let cluster = Cluster::start(options).await?;
         before(&cluster).await?;
         // One webhook is enough for what is tested here, and starts sooner.
         let webhook = cluster.install_chart(&[("replicas", "1")]).await?;
@@ -60,6 +67,15 @@ impl Installed {
 
     pub async fn start() -> Self {
         Self::after(async |_| Ok(())).await.unwrap()
+    }
+
+    /// A cluster that can do harm to what its pods ask.
+    pub async fn with_faults() -> Self {
+        let options = Options {
+            faults: true,
+            ..Options::default()
+        };
+        Self::of(options, async |_| Ok(())).await.unwrap()
     }
 }
 
