@@ -17,11 +17,12 @@ use crate::{
 const MOST_SERVICES: usize = 16;
 
 /// The keys that users may write.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 14] = [
     annotation::SERVICE,
     annotation::LEASE,
     annotation::CONTAINER,
     annotation::PORT,
+    annotation::NOTIFY_PORT,
     annotation::LEASE_DURATION,
     annotation::SERVICE_ACCOUNT,
     annotation::START,
@@ -44,6 +45,8 @@ pub struct Spec {
     pub container: Option<ContainerName>,
     /// The sidecar's port.
     pub port: Port,
+    /// The application's own port, where it wants to be told.
+    pub notify_port: Option<Port>,
     /// The lease's length.
     pub timing: Timing,
     /// The service account that the user names.
@@ -244,6 +247,7 @@ impl Reader<'_> {
             services,
             container: self.read(annotation::CONTAINER, ContainerName::parse),
             port: self.read(annotation::PORT, Port::parse).unwrap_or_default(),
+            notify_port: self.read(annotation::NOTIFY_PORT, Port::parse),
             timing: self
                 .read(annotation::LEASE_DURATION, Timing::parse)
                 .unwrap_or_default(),

@@ -29,6 +29,8 @@ pub mod annotation {
     pub const CONTAINER: &str = "service-leader-election/container";
     /// The sidecar's port.
     pub const PORT: &str = "service-leader-election/port";
+    /// The application's own port, on which it wants to be told that it leads, or no longer.
+    pub const NOTIFY_PORT: &str = "service-leader-election/notify-port";
     /// The lease's length in seconds.
     pub const LEASE_DURATION: &str = "service-leader-election/lease-duration";
     /// The service account to use.
@@ -100,6 +102,8 @@ pub mod env {
     pub const LEASE_DURATION: &str = "SERVICE_LEADER_ELECTION_LEASE_DURATION";
     /// The container whose readiness counts.
     pub const CONTAINER: &str = "SERVICE_LEADER_ELECTION_CONTAINER";
+    /// The application's own port, to tell it that it leads, or no longer.
+    pub const NOTIFY_PORT: &str = "SERVICE_LEADER_ELECTION_NOTIFY_PORT";
     /// The socket address of the status endpoint.
     pub const LISTEN: &str = "SERVICE_LEADER_ELECTION_LISTEN";
     /// The log level: error, warn, info, debug or trace.

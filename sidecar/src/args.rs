@@ -46,6 +46,9 @@ pub struct Args {
     /// Where the status endpoint listens
     #[arg(long, env = env::LISTEN, value_name = "ADDRESS:PORT", default_value_t = ANYWHERE)]
     listen: SocketAddr,
+    /// The application's own port on 127.0.0.1: POST /promote once it leads, POST /demote before it hands over [default: nobody is told]
+    #[arg(long, env = env::NOTIFY_PORT, value_name = "PORT", value_parser = port_or_none, default_value = "", hide_default_value = true)]
+    notify_port: NotifyPort,
     /// How much is logged
     #[arg(long, env = env::LOG_LEVEL, value_enum, default_value_t = Level::Info)]
     log_level: Level,
@@ -61,6 +64,19 @@ struct Services(Vec<String>);
 /// A name; `None` where it is empty, as an environment variable may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Name(Option<String>);
+
+/// A port; `None` where it is empty, as an environment variable may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NotifyPort(Option<u16>);
+
+fn port_or_none(text: &str) -> Result<NotifyPort, String> {
+    if text.is_empty() {
+        return Ok(NotifyPort(None));
+    }
+    let port = text.parse().ok().filter(|port| *port > 0);
+    let port = port.ok_or("write a port number from 1 to 65535")?;
+    Ok(NotifyPort(Some(port)))
+}
 
 impl Args {
     /// Reads the command line and the environment; ends the process where they make no sense.
@@ -87,6 +103,7 @@ impl Args {
             lease_duration,
             container,
             listen,
+            notify_port: NotifyPort(notify_port),
             log_level: _,
             log_format: _,
         } = self;
@@ -112,6 +129,7 @@ impl Args {
             timing: lease_duration,
             container: Some(container).filter(|container| !container.is_empty()),
             listen,
+            notify_port,
         };
         run(settings, stop).await?;
         Ok(())

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{Action, Config, Event, Identity, OwnPod, Peer, State};
-use futures::{Stream, StreamExt as _};
+use election::{Action, Cause, Config, Event, Identity, OwnPod, Peer, State};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -21,6 +21,7 @@ use crate::http::Snapshot;
 use crate::lanes::{Answer, Found, Lane, Names, answer, ask_for_services, ask_for_the_lease};
 use crate::metrics::Metrics;
 use crate::notices::Herald;
+use crate::notify::{Notify, Told};
 use crate::own_pod::Own;
 use crate::peers::Labelled;
 use crate::service::{Sight, matches};
@@ -43,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) names: Arc<Names>,
     pub(crate) own: Own,
     pub(crate) herald: Herald,
+    pub(crate) notify: Notify,
     pub(crate) metrics: Metrics,
     pub(crate) snapshot: watch::Sender<Snapshot>,
     pub(crate) reopen: watch::Sender<u64>,
@@ -124,6 +126,7 @@ impl Driver {
                     }
                     _ => return Ending::Aborted,
                 },
+                () = self.parts.notify.done() => {}
                 result = self.parts.own.repaired() => self.take_repair(result),
                 pod = self.cost.done() => self.take_cost(pod),
                 written = self.hand_back.done() => self.take_hand_back(written),
@@ -220,7 +223,13 @@ impl Driver {
             Action::Report(notice) => self.parts.herald.tell(&notice),
             Action::ReadLease | Action::WriteLease { .. } | Action::ReadPod(_) => {
                 let (api, known) = (self.lease_api.clone(), self.lease.clone());
-                self.lease_lane = Some(ask_for_the_lease(action, api, names, known));
+                let told = self.parts.notify.call().filter(|_| gives_up(&action));
+                let request = ask_for_the_lease(action, api, names, known);
+                self.lease_lane = Some(match told {
+                    // A planned handover waits until the application knows, within a bound.
+                    Some(told) => Box::pin(told.then(|()| request)),
+                    None => request,
+                });
             }
             Action::ReadServices | Action::WriteService { .. } => {
                 self.service_lane = Some(ask_for_services(action, self.parts.api.clone(), names));
@@ -434,7 +443,7 @@ impl Driver {
         }
     }
 
-    fn publish(&self, now: Duration) {
+    fn publish(&mut self, now: Duration) {
         let (config, state) = (&self.parts.config, &self.state);
         let valid_until = state.valid_until(config);
         let seen = self.lease.as_ref().map(lease::Object::lease);
@@ -450,6 +459,12 @@ impl Driver {
             fenced: state.is_fenced(),
             due: state.wake_at(config),
         };
+        self.parts.notify.tell(Told {
+            leader: snapshot.leader.clone(),
+            leads: snapshot.leads_until.is_some(),
+            epoch: snapshot.epoch.clone(),
+            term: snapshot.term,
+        });
         self.parts.snapshot.send_replace(snapshot);
     }
 }
@@ -468,6 +483,16 @@ impl Known {
             Self::Nothing | Self::Hidden => None,
         }
     }
+}
+
+fn gives_up(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::WriteLease {
+            cause: Cause::GiveUp(_),
+            ..
+        }
+    )
 }
 
 fn holder_name(holder: &election::Holder) -> String {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::clock::{Clock, wall};
 use crate::metrics::{CONTENT_TYPE, Metrics, Now};
@@ -46,7 +48,12 @@ pub(crate) struct Status {
     pub(crate) lease: Duration,
     pub(crate) snapshot: watch::Receiver<Snapshot>,
     pub(crate) metrics: Metrics,
+    /// One for each stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
 }
+
+/// So many streams may be open at once: an application has one or a few.
+pub(crate) const STREAMS: usize = 64;
 
 /// The endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +90,7 @@ pub(crate) async fn serve(listener: TcpListener, status: Status) -> Result<(), E
         .route("/", get(name))
         .route("/healthz", get(healthz))
         .route("/leader", get(leader))
+        .route("/leader/stream", get(stream))
         .route("/metrics", get(metrics))
         .route("/ready", get(ready))
         .with_state(Arc::new(status));
@@ -96,7 +104,7 @@ struct Name {
 }
 
 /// The answer of `/leader`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Leadership {
     /// Whom the Lease names; null: nobody, or not known yet.
@@ -146,6 +154,16 @@ impl Status {
         }
     }
 
+    /// When the answer changes although nothing happens, if it does.
+    fn lapses_in(&self, now: Duration) -> Option<Duration> {
+        let snapshot = self.snapshot.borrow();
+        let heard = snapshot.contact.map(|at| at + self.lease);
+        let ends = [snapshot.leads_until, heard].into_iter().flatten();
+        ends.filter_map(|end| end.checked_sub(now))
+            .filter(|left| !left.is_zero())
+            .min()
+    }
+
     fn figures(&self, now: Duration) -> Now {
         let snapshot = self.snapshot.borrow();
         let age = |since: Option<Duration>| since.map(|at| now.saturating_sub(at).as_secs_f64());
@@ -166,6 +184,66 @@ async fn name(State(status): State<Arc<Status>>) -> Json<Name> {
 
 async fn leader(State(status): State<Arc<Status>>) -> Json<Leadership> {
     Json(status.leader(status.clock.now()))
+}
+
+/// One answer of `/leader` at once, and another whenever it is another, but for its validity.
+async fn stream(State(status): State<Arc<Status>>) -> Response {
+    let Ok(permit) = Arc::clone(&status.streams).try_acquire_owned() else {
+        let text = "too many streams are open: close some\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let listener = Listener {
+        changes: status.snapshot.clone(),
+        status,
+        told: None,
+        _permit: permit,
+    };
+    let events = futures::stream::unfold(listener, async |mut it| {
+        let answer = it.next().await?;
+        let event = Event::default().json_data(answer);
+        Some((event, it))
+    });
+    Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}
+
+/// One open stream.
+struct Listener {
+    status: Arc<Status>,
+    changes: watch::Receiver<Snapshot>,
+    told: Option<Leadership>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// The next answer that is another than the last one; `None`: the driver has ended.
+    async fn next(&mut self) -> Option<Leadership> {
+        loop {
+            self.changes.borrow_and_update();
+            let now = self.status.clock.now();
+            let answer = self.status.leader(now);
+            let same = |told: &Leadership| {
+                let valid_until = answer.valid_until.clone();
+                let told = Leadership {
+                    valid_until,
+                    ..told.clone()
+                };
+                told == answer
+            };
+            if !self.told.as_ref().is_some_and(same) {
+                self.told = Some(answer.clone());
+                return Some(answer);
+            }
+            // A millisecond more: at its very end a validity has not lapsed yet.
+            let lapse = self.status.lapses_in(now);
+            let lapse = lapse.map(|left| left + Duration::from_millis(1));
+            let wait = lapse.unwrap_or(Duration::from_hours(1));
+            if let Ok(Err(_)) = timeout(wait, self.changes.changed()).await {
+                return None;
+            }
+        }
+    }
 }
 
 async fn ready(State(status): State<Arc<Status>>) -> (StatusCode, &'static str) {
@@ -202,7 +280,42 @@ mod tests {
             lease: LEASE,
             snapshot: receiver,
             metrics: Metrics::new("web"),
+            streams: Arc::new(Semaphore::new(STREAMS)),
         }
+    }
+
+    fn listener(status: Status) -> Listener {
+        let permit = Arc::clone(&status.streams).try_acquire_owned().unwrap();
+        Listener {
+            changes: status.snapshot.clone(),
+            status: Arc::new(status),
+            told: None,
+            _permit: permit,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_tells_of_changes_and_of_a_validity_that_lapses_by_itself() {
+        let (sender, receiver) = watch::channel(Snapshot::default());
+        let mut status = status(Snapshot::default());
+        status.snapshot = receiver;
+        let clock = status.clock;
+        let mut listener = listener(status);
+        let first = listener.next().await.unwrap();
+        assert!(!first.is_leader);
+        let leads = |until: Duration| Snapshot {
+            leader: Some("web-0".to_owned()),
+            leads_until: Some(until),
+            contact: Some(clock.now()),
+            ..Snapshot::default()
+        };
+        sender.send_replace(leads(clock.now() + seconds(60)));
+        assert!(listener.next().await.unwrap().is_leader);
+        // A renewal is no news; the end of the validity is, without the driver.
+        sender.send_replace(leads(clock.now() + Duration::from_millis(50)));
+        assert!(!listener.next().await.unwrap().is_leader);
+        drop(sender);
+        assert_eq!(listener.next().await, None);
     }
 
     fn seconds(n: u64) -> Duration {

@@ -21,6 +21,7 @@ mod lease;
 mod log;
 mod metrics;
 mod notices;
+mod notify;
 mod own_pod;
 mod peers;
 mod pod;

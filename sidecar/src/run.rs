@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use election::{Config, Identity, PodName, PodUid, Timing};
 use futures::{Stream, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -19,6 +19,7 @@ use crate::http::{self, Snapshot, Status};
 use crate::lanes::Names;
 use crate::metrics::Metrics;
 use crate::notices::Herald;
+use crate::notify::Notify;
 use crate::own_pod::Own;
 use crate::{events, pod};
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub container: Option<String>,
     /// The status endpoint's address.
     pub listen: SocketAddr,
+    /// The application's own port, if it wants to be told that it leads, or no longer.
+    pub notify_port: Option<u16>,
 }
 
 /// Why a candidate ended otherwise than it was asked to.
@@ -77,6 +80,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
         timing,
         container,
         listen,
+        notify_port,
     } = settings;
     let clock = Clock::start();
     let metrics = Metrics::new(&lease);
@@ -87,6 +91,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
         lease: timing.lease(),
         snapshot: answers,
         metrics: metrics.clone(),
+        streams: Arc::new(Semaphore::new(http::STREAMS)),
     };
     let listener = http::listen(listen).await?;
     let mut endpoint = Task(tokio::spawn(http::serve(listener, status)));
@@ -126,6 +131,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     let driver = Driver::new(Parts {
         config,
         clock,
+        notify: Notify::new(notify_port),
         herald: Herald::new(
             Arc::clone(&names),
             &namespace,

@@ -94,6 +94,9 @@ fn environment(spec: &Spec) -> Vec<Value> {
     if spec.port.number() != names::PORT {
         environment.push(value(env::LISTEN, &format!("[::]:{}", spec.port.number())));
     }
+    if let Some(port) = spec.notify_port {
+        environment.push(value(env::NOTIFY_PORT, &port.number().to_string()));
+    }
     if let Some(level) = spec.log_level {
         environment.push(value(env::LOG_LEVEL, level.as_str()));
     }
