@@ -18,6 +18,7 @@ mod failover;
 mod faults;
 mod operator;
 mod ownership;
+mod rights;
 mod workloads;
 
 use tokio::sync::OnceCell;

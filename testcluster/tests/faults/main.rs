@@ -16,6 +16,7 @@ mod support;
 mod enumeration;
 mod flow;
 mod odd;
+mod random;
 
 use testcluster::Faults;
 use tokio::sync::OnceCell;
