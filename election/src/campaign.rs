@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config::{Config, Defect};
 use crate::protocol::{Action, Cause, How, Why};
-use crate::state::{
-    Config, Defect, Fight, LeaseCall, Predecessor, Progress, Role, Sight, State, Term,
-};
+use crate::state::{Fight, LeaseCall, Predecessor, Progress, Role, Sight, State, Term};
 use crate::step::Turn;
 use crate::{
     Epoch, Holder, Identity, Lease, LeaseRecord, Notice, ServiceView, Target, Timing, Version,

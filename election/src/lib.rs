@@ -8,6 +8,7 @@
 //! the network, Kubernetes' types, async.
 
 mod campaign;
+mod config;
 mod identity;
 mod lease;
 mod protocol;
@@ -18,14 +19,15 @@ mod switch;
 mod timing;
 mod version;
 
+pub use config::Config;
 pub use identity::{Identity, InvalidPodName, PodName, PodUid};
 pub use lease::{Holder, Lease, LeaseRecord, Target};
 pub use protocol::{Action, Cause, Event, Failure, How, Notice, OwnPod, Peer, PodFate, Why};
 pub use service::{Service, ServiceView};
-pub use state::{Config, State};
+pub use state::State;
 pub use step::step;
 pub use timing::{InvalidLeaseDuration, Timing};
 pub use version::{Epoch, InvalidVersion, Version};
 
 #[cfg(feature = "seeded-defects")]
-pub use state::Defect;
+pub use config::Defect;

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use crate::config::{Config, Defect};
 use crate::protocol::{Action, Event, Failure, Notice, OwnPod, Peer, PodFate, Why};
-use crate::state::{Config, Defect, LeaseCall, Progress, Role, Sight, State, Suspect, Term};
+use crate::state::{LeaseCall, Progress, Role, Sight, State, Suspect, Term};
 use crate::{Holder, Lease, LeaseRecord, ServiceView, Target, Timing, Version};
 
 /// Takes `event` into `state` at `now`, and says what to do about it.

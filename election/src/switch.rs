@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::config::Defect;
 use crate::protocol::{Action, Failure, Notice, Why};
-use crate::state::{Defect, Predecessor, Progress, Queue, Role, ServiceCall, State, Term};
+use crate::state::{Predecessor, Progress, Queue, Role, ServiceCall, State, Term};
 use crate::step::Turn;
 use crate::{Epoch, Service, ServiceView, Timing, Version};
 

@@ -18,6 +18,7 @@ use crate::deletion_cost::DeletionCost;
 use crate::feeds::News;
 use crate::hand_back::HandBack;
 use crate::http::Snapshot;
+use crate::known::Known;
 use crate::lanes::{Answer, Found, Lane, Names, answer, ask_for_services, ask_for_the_lease};
 use crate::metrics::Metrics;
 use crate::notices::Herald;
@@ -71,16 +72,6 @@ pub(crate) struct Driver {
     silent: bool,
     /// The newest Lease that a read has shown before the watch.
     ahead: Option<election::Version>,
-}
-
-/// What is known of a Service.
-#[derive(Debug, Clone)]
-enum Known {
-    /// No answer yet.
-    Nothing,
-    /// It is forbidden to look.
-    Hidden,
-    Seen(Sight),
 }
 
 impl Driver {
@@ -466,22 +457,6 @@ impl Driver {
             term: snapshot.term,
         });
         self.parts.snapshot.send_replace(snapshot);
-    }
-}
-
-impl Known {
-    fn wanted(&self) -> Option<&BTreeMap<String, String>> {
-        match self {
-            Self::Seen(sight) => sight.wanted.as_ref(),
-            Self::Nothing | Self::Hidden => None,
-        }
-    }
-
-    fn epoch(&self) -> Option<election::Epoch> {
-        match self {
-            Self::Seen(sight) => sight.view.present().map(|service| service.epoch),
-            Self::Nothing | Self::Hidden => None,
-        }
     }
 }
 

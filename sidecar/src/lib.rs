@@ -16,6 +16,7 @@ mod feeds;
 mod hand_back;
 mod history;
 mod http;
+mod known;
 mod lanes;
 mod lease;
 mod log;
