@@ -34,6 +34,8 @@ pub enum Tool {
     Kubectl,
     /// The chart installer.
     Helm,
+    /// client-go's leader election and nothing else: the peer of the benchmarks.
+    Elector,
 }
 
 impl Tool {
@@ -45,6 +47,7 @@ impl Tool {
             Self::ControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
+            Self::Elector => "elector",
         }
     }
 
@@ -55,6 +58,7 @@ impl Tool {
             Self::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Elector => "./elector",
         }
     }
 
@@ -66,6 +70,7 @@ impl Tool {
             Self::ControllerManager => 55,
             Self::Kubectl => 23,
             Self::Helm => 131,
+            Self::Elector => 30,
         }
     }
 

@@ -380,7 +380,7 @@ pub fn service(name: &str) -> Value {
 
 pub fn deployment(name: &str, replicas: u32, annotations: &Value) -> Value {
     let probe = json!({"httpGet": {"path": "/ready", "port": "http"},
-        "periodSeconds": 1, "failureThreshold": 1});
+        "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 10});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "annotations": annotations},

@@ -1,6 +1,7 @@
 //! Figures, measured on real parts.
 
 mod audit;
+mod failover;
 mod idle;
 mod memory;
 
@@ -10,12 +11,14 @@ use anyhow::Result;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
     Idle(idle::Args),
+    Failover(failover::Args),
 }
 
 impl Bench {
     pub(crate) async fn run(self) -> Result<()> {
         match self {
             Self::Idle(args) => args.run().await,
+            Self::Failover(args) => Box::pin(args.run()).await,
         }
     }
 }
