@@ -389,7 +389,9 @@ impl Turn<'_> {
         let waiting = earlier.filter(|term| !term.switched);
         let since = waiting.map_or(self.now, |term| term.since);
         let giving_up = earlier.and_then(|term| term.giving_up);
-        let predecessor = earlier.map_or(predecessor, |term| term.predecessor.clone());
+        // A leader whose Lease is gone, or was written by another meanwhile, is no longer sure.
+        let sure = earlier.filter(|term| term.progress != Progress::Renewing);
+        let predecessor = sure.map_or(predecessor, |term| term.predecessor.clone());
         self.state.role = Role::Leading(Term {
             number: record.term,
             epoch: self.epoch_of(record, version),

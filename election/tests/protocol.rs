@@ -483,3 +483,17 @@ fn what_the_watch_has_shown_since_outruns_a_read() {
     let holder = it.state.as_ref().unwrap().holder();
     assert_eq!(holder, Some(&Holder::Candidate(identity("third"))));
 }
+
+#[test]
+fn a_leader_whose_lease_is_gone_does_not_overwrite_who_took_it_meanwhile() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    // Its pod was removed, another led by evidence, and then somebody deleted the Lease: it knows
+    // of the last of these only.
+    it.take(Event::LeaseSeen(None));
+    let actions = it.take(Event::LeaseRead(Ok(None)));
+    assert!(writes_lease(&actions), "the last holder makes it again");
+    it.take(Event::LeaseWritten(Ok(Version::new(20))));
+    let actions = it.take(Event::ServicesRead(Ok(vec![service("standby", "15", 16)])));
+    assert!(!writes_service(&actions), "{actions:?}");
+}

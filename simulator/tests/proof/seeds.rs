@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::run::{Account, Failure, Run};
 
 /// Seeds that broke something while this was built.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 1] = [833_115];
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
