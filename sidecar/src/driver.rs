@@ -173,7 +173,9 @@ impl Driver {
                 return None;
             };
             let service = sight.view.present().filter(|s| Some(s.epoch) == epoch)?;
-            Some((i, service.version, sight.hand_back.as_ref()?))
+            let managed = sight.hand_back.as_ref();
+            let managed = managed.filter(|_| self.hand_back.may_try(i, service.version))?;
+            Some((i, service.version, managed))
         });
         if let Some((service, seen, managed)) = owed
             && let Some(name) = self.parts.names.services.get(service)

@@ -5,6 +5,7 @@
 //!
 //! Must not know: who leads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contract::names::PRODUCT;
@@ -71,8 +72,8 @@ fn owns_our_annotations(entry: &Value) -> bool {
 #[derive(Default)]
 pub(crate) struct HandBack {
     call: Option<BoxFuture<'static, (usize, Result<Object, Error>)>>,
-    /// The revision that was tried last: after a conflict a newer one is waited for.
-    tried: Option<Version>,
+    /// The revision of each Service that was tried last: after a conflict a newer one is waited for.
+    tried: BTreeMap<usize, Version>,
     failures: u32,
 }
 
@@ -82,7 +83,13 @@ impl HandBack {
         self.call.is_none()
     }
 
-    /// Writes `managed` to the Service at this revision, unless that was tried in vain.
+    /// Whether a Service at this revision is still to be tried. One that was refused must not keep
+    /// the others waiting.
+    pub(crate) fn may_try(&self, service: usize, seen: Version) -> bool {
+        self.tried.get(&service) != Some(&seen)
+    }
+
+    /// Writes `managed` to the Service, if this is still its revision.
     pub(crate) fn begin(
         &mut self,
         api: &Api,
@@ -91,9 +98,7 @@ impl HandBack {
         seen: Version,
         managed: &Value,
     ) {
-        if self.tried.replace(seen) == Some(seen) {
-            return;
-        }
+        self.tried.insert(service, seen);
         let pause = match self.failures {
             0 => Duration::ZERO,
             n => (Timing::RETRY * (1 << n.min(8))).min(LONGEST),
@@ -127,7 +132,7 @@ impl HandBack {
                 debug!(error = error.chain(), "the selector was not handed back");
                 let answered = matches!(error.code(), Some(404 | 409 | 422));
                 if !answered {
-                    self.tried = None;
+                    self.tried.remove(&service);
                     self.failures = self.failures.saturating_add(1);
                 }
                 None
@@ -168,6 +173,16 @@ mod tests {
         assert_eq!(kept, expected);
         let kept: Vec<Value> = serde_json::from_value(kept).unwrap();
         assert_eq!(without_our_claim(&kept), None, "once is enough");
+    }
+
+    #[test]
+    fn a_refused_service_keeps_no_other_waiting() {
+        let mut hand_back = HandBack::default();
+        let seen = Version::new(9);
+        hand_back.tried.insert(0, seen);
+        assert!(!hand_back.may_try(0, seen));
+        assert!(hand_back.may_try(0, Version::new(10)));
+        assert!(hand_back.may_try(1, seen));
     }
 
     #[test]
