@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{Action, Cause, Config, Event, Identity, OwnPod, Peer, State};
+use election::{Action, Config, Event, Identity, OwnPod, Peer, State};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -26,6 +26,7 @@ use crate::notify::{Notify, Told};
 use crate::own_pod::Own;
 use crate::peers::Labelled;
 use crate::service::{Sight, matches};
+use crate::stopwatch::Stopwatch;
 use crate::{lease, service};
 
 /// How an election came to its end.
@@ -68,6 +69,7 @@ pub(crate) struct Driver {
     own: OwnPod,
     cost: DeletionCost,
     hand_back: HandBack,
+    stopwatch: Stopwatch,
     /// Requests have gone unanswered since the last answer.
     silent: bool,
     /// The newest Lease that a read has shown before the watch.
@@ -93,6 +95,7 @@ impl Driver {
             own: OwnPod::default(),
             cost,
             hand_back: HandBack::default(),
+            stopwatch: Stopwatch::default(),
             silent: false,
             ahead: None,
         }
@@ -152,6 +155,7 @@ impl Driver {
         let state = std::mem::replace(&mut self.state, State::new(now));
         let (state, actions) = election::step(&self.parts.config, state, event, now);
         self.state = state;
+        self.parts.notify.heed(&actions);
         // Who asks must hear of a loss before the first request goes out.
         self.publish(now);
         for action in actions {
@@ -215,8 +219,11 @@ impl Driver {
         match action {
             Action::Report(notice) => self.parts.herald.tell(&notice),
             Action::ReadLease | Action::WriteLease { .. } | Action::ReadPod(_) => {
+                if matches!(action, Action::ReadLease) && self.state.epoch().is_some() {
+                    self.parts.metrics.slow_path();
+                }
                 let (api, known) = (self.lease_api.clone(), self.lease.clone());
-                let told = self.parts.notify.call().filter(|_| gives_up(&action));
+                let told = self.parts.notify.before(&action);
                 let request = ask_for_the_lease(action, api, names, known);
                 self.lease_lane = Some(match told {
                     // A planned handover waits until the application knows, within a bound.
@@ -452,24 +459,21 @@ impl Driver {
             fenced: state.is_fenced(),
             due: state.wake_at(config),
         };
-        self.parts.notify.tell(Told {
+        let leads = snapshot.leads_until.is_some();
+        if let Some(took) = self.stopwatch.see(valid_until.is_some(), leads, now) {
+            self.parts
+                .metrics
+                .switch_duration
+                .observe(took.as_secs_f64());
+        }
+        self.parts.notify.tell(&Told {
             leader: snapshot.leader.clone(),
-            leads: snapshot.leads_until.is_some(),
+            leads,
             epoch: snapshot.epoch.clone(),
             term: snapshot.term,
         });
         self.parts.snapshot.send_replace(snapshot);
     }
-}
-
-fn gives_up(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::WriteLease {
-            cause: Cause::GiveUp(_),
-            ..
-        }
-    )
 }
 
 fn holder_name(holder: &election::Holder) -> String {

@@ -26,9 +26,11 @@ mod notify;
 mod own_pod;
 mod peers;
 mod pod;
+mod process;
 mod reasons;
 mod run;
 mod service;
+mod stopwatch;
 mod watch;
 
 pub use http::Error as HttpError;

@@ -2,7 +2,7 @@
 //!
 //! Must not know: who is told.
 
-use election::{Cause, Holder, How, Why};
+use election::{Cause, Holder, How, Notice, Why};
 
 /// By what right a term began.
 pub(crate) fn right(how: &How) -> String {
@@ -29,6 +29,20 @@ pub(crate) fn cause(why: Why) -> &'static str {
         Why::Requested => "an operator asked for it",
         Why::Denied => "a policy of the API server denies this pod the switch",
         Why::Stuck => "the service could not be switched for two leases",
+    }
+}
+
+/// Why a pod may say now that it leads, or may say so no longer, where this is what a notice tells.
+pub(crate) fn of_notice(notice: &Notice) -> Option<(bool, String)> {
+    match notice {
+        // The same leader goes on: it leads by the right of its earlier term.
+        Notice::Elected {
+            how: How::Repair, ..
+        } => None,
+        Notice::Elected { how, .. } => Some((true, right(how))),
+        Notice::Lost(why) => Some((false, cause(*why).to_owned())),
+        Notice::Fenced { .. } => Some((false, "a service stores a higher epoch".to_owned())),
+        _ => None,
     }
 }
 

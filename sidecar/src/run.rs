@@ -131,7 +131,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     let driver = Driver::new(Parts {
         config,
         clock,
-        notify: Notify::new(notify_port),
+        notify: Notify::new(notify_port, metrics.clone()),
         herald: Herald::new(
             Arc::clone(&names),
             &namespace,
