@@ -54,6 +54,8 @@ pub(crate) struct Status {
 
 /// So many streams may be open at once: an application has one or a few.
 pub(crate) const STREAMS: usize = 64;
+/// A stream looks so often whether a validity has lapsed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -235,10 +237,11 @@ impl Listener {
                 self.told = Some(answer.clone());
                 return Some(answer);
             }
-            // A millisecond more: at its very end a validity has not lapsed yet.
+            // A millisecond more: at its very end a validity has not lapsed yet. A second at most:
+            // the timer stands still while the machine is suspended, and the validity does not.
             let lapse = self.status.lapses_in(now);
             let lapse = lapse.map(|left| left + Duration::from_millis(1));
-            let wait = lapse.unwrap_or(Duration::from_hours(1));
+            let wait = lapse.map_or(Duration::from_hours(1), |left| left.min(LOOK));
             if let Ok(Err(_)) = timeout(wait, self.changes.changed()).await {
                 return None;
             }

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod application;
 mod failover;
 mod faults;
 mod operator;

@@ -4,15 +4,18 @@ use std::fs;
 
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use testcluster::{Kind, Signal};
 
 use crate::{
     scene,
     support::{KEY, Scene, epoch, selector, service},
 };
 
+const EPOCH: &str = "service-leader-election/epoch";
+
 /// The managers that own the selector, as the API server has it.
-async fn owners(scene: &Scene) -> Vec<String> {
-    let service = scene.service("web").await.unwrap();
+async fn owners(scene: &Scene, name: &str) -> Vec<String> {
+    let service = scene.service(name).await.unwrap();
     let entries = service.metadata.managed_fields.unwrap_or_default();
     let owns = entries.into_iter().filter(|entry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
@@ -21,12 +24,12 @@ async fn owners(scene: &Scene) -> Vec<String> {
     owns.filter_map(|entry| entry.manager).collect()
 }
 
-async fn handed_back(scene: &Scene) {
+async fn handed_back(scene: &Scene, name: &str) {
     scene
         .eventually("the selector is the user's", async || {
-            let service = scene.service("web").await.unwrap();
+            let service = scene.service(name).await.unwrap();
             let pinned = selector(&service).contains_key(KEY);
-            let ours = owners(scene).await.iter().any(|owner| owner == KEY);
+            let ours = owners(scene, name).await.iter().any(|owner| owner == KEY);
             (pinned && !ours).then_some(())
         })
         .await;
@@ -35,7 +38,7 @@ async fn handed_back(scene: &Scene) {
 /// Lets a tool write the unchanged Service, and waits until it names its leader again. The tool
 /// meets no error, or `write` panics.
 async fn pinned_again_after(scene: &Scene, leader: &str, write: impl AsyncFnOnce()) {
-    handed_back(scene).await;
+    handed_back(scene, "web").await;
     let before = scene.record.sync().await.unwrap();
     write().await;
     let now = scene
@@ -48,7 +51,46 @@ async fn pinned_again_after(scene: &Scene, leader: &str, write: impl AsyncFnOnce
     // Until the repair the tool's own write stands.
     let repaired: u64 = now.resource_version().unwrap().parse().unwrap();
     scene.record.allow(before + 1..=repaired - 1);
-    handed_back(scene).await;
+    handed_back(scene, "web").await;
+}
+
+/// A term writes each Service twice, to switch it and to hand it back, and then no more.
+#[tokio::test]
+async fn each_of_several_services_is_handed_back_once_in_a_term() {
+    const NAMES: [&str; 2] = ["web", "web-admin"];
+    let scene = scene("several").await;
+    let mut admin = service("web-admin");
+    admin["spec"]["selector"] = json!({"app": "web"});
+    scene.apply(&admin).await;
+    let both = json!({"service-leader-election/service": NAMES.join(",")});
+    let first = scene.elect("web", 2, both).await;
+    let hand_back = async || {
+        for name in NAMES {
+            handed_back(&scene, name).await;
+        }
+    };
+    hand_back().await;
+    scene.signal(&first.pod, Signal::TERM);
+    let second = scene.next("web", &first).await;
+    hand_back().await;
+    let changes = scene.record.changes().await.unwrap();
+    for name in NAMES {
+        for leader in [&first, &second] {
+            let epoch = leader.epoch.to_string();
+            let writes = changes.iter().filter(|change| {
+                let annotations = change
+                    .object
+                    .as_ref()
+                    .map(|o| &o["metadata"]["annotations"]);
+                change.kind == Kind::Service
+                    && change.name == name
+                    && annotations.is_some_and(|all| all[EPOCH] == epoch.as_str())
+            });
+            assert_eq!(writes.count(), 2, "of {name} in the term of {leader:?}");
+        }
+        let leaders = scene.leaders(name).await;
+        assert_eq!(leaders, [first.pod.clone(), second.pod.clone()]);
+    }
 }
 
 #[tokio::test]
