@@ -1,13 +1,30 @@
 //! A world as a model for depth-first search (breadth-first would need gigabytes).
 
-use simulator::{Choice, Setup, World};
+use simulator::{Choice, Setup, Violation, World};
 use stateright::{Model, Property};
 
 /// The property that no defect may keep.
 pub(crate) const INVARIANTS: &str = "I1, I2, I6 and I11";
 
 pub(crate) struct Election {
-    pub(crate) setup: Setup,
+    setup: Setup,
+    /// What is looked for.
+    wanted: fn(&Violation) -> bool,
+}
+
+impl Election {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            wanted: |_| true,
+        }
+    }
+
+    /// Only a violation of this kind counts.
+    #[cfg(feature = "seeded-defects")]
+    pub(crate) fn that_may_break(setup: Setup, wanted: fn(&Violation) -> bool) -> Self {
+        Self { setup, wanted }
+    }
 }
 
 impl Model for Election {
@@ -32,7 +49,9 @@ impl Model for Election {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(INVARIANTS, |_, world: &World| world.violation.is_none()),
+            Property::always(INVARIANTS, |model: &Self, world: &World| {
+                !world.violation.as_ref().is_some_and(model.wanted)
+            }),
             Property::sometimes("somebody leads", |_, world: &World| world.is_settled()),
         ]
     }

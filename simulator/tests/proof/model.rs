@@ -13,27 +13,31 @@ use crate::checker::Election;
 /// One bound. Of `pods` candidates the first `slow` get their turn at any time or never; the others
 /// act at once, one thing after the other.
 #[derive(Debug, Clone, Copy)]
-struct Bound {
-    pods: usize,
-    slow: usize,
+pub(crate) struct Bound {
+    pub(crate) pods: usize,
+    pub(crate) slow: usize,
     services: usize,
+    /// How long a step of time is, in seconds.
+    pub(crate) tick: u64,
     /// I3, in seconds: for so long traffic may have nowhere to go while a prompt candidate is ready.
     /// Says something only where more time than that passes.
-    unserved: u64,
-    budget: Budget,
+    pub(crate) unserved: u64,
+    pub(crate) budget: Budget,
 }
 
-const TWO: Bound = Bound {
+pub(crate) const TWO: Bound = Bound {
     pods: 2,
     slow: 1,
     services: 1,
+    // A third of the lease: renewal, deadline and expiry fall on steps of their own.
+    tick: 4,
     unserved: 12,
     budget: QUIET,
 };
 
 const QUIET: Budget = time(0);
 
-const fn time(ticks: u16) -> Budget {
+pub(crate) const fn time(ticks: u16) -> Budget {
     Budget {
         ticks,
         losses: 0,
@@ -54,25 +58,23 @@ const fn time(ticks: u16) -> Budget {
     }
 }
 
+impl Bound {
+    pub(crate) fn setup(self) -> Setup {
+        Setup {
+            slow: self.slow,
+            services: self.services,
+            tick: Duration::from_secs(self.tick),
+            bound: Some(Duration::from_secs(self.unserved)),
+            budget: self.budget,
+            ..Setup::quiet(self.pods)
+        }
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "how much was explored is the result")]
 fn check(name: &str, bound: Bound) {
-    let Bound {
-        pods,
-        slow,
-        services,
-        unserved,
-        budget,
-    } = bound;
-    let setup = Setup {
-        slow,
-        services,
-        // A third of the lease: renewal, deadline and expiry fall on steps of their own.
-        tick: Duration::from_secs(4),
-        bound: Some(Duration::from_secs(unserved)),
-        budget,
-        ..Setup::quiet(pods)
-    };
-    let checker = Election { setup }.checker().threads(2).spawn_dfs().join();
+    let model = Election::new(bound.setup());
+    let checker = model.checker().threads(2).spawn_dfs().join();
     checker.assert_properties();
     let states = checker.unique_state_count();
     eprintln!("{name}: {states} unique states, {bound:?}");

@@ -1,9 +1,11 @@
 //! Figures, measured on real parts.
 
 mod audit;
+mod candidates;
 mod failover;
 mod idle;
-mod memory;
+mod plot;
+mod process;
 
 use anyhow::Result;
 

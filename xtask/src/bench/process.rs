@@ -1,6 +1,6 @@
-//! What a process holds, as the kernel says.
+//! What a process holds, and has used, as the kernel says.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -29,6 +29,23 @@ impl Memory {
             anonymous: field("RssAnon:")?,
         })
     }
+}
+
+/// For how long the process's threads have run on a processor.
+pub(super) fn time_used(pid: u32) -> Result<Duration> {
+    let ended = || format!("process {pid} has ended");
+    let mut all = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).with_context(ended)? {
+        // A thread may have ended between the two.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        // The first of its numbers, in nanoseconds.
+        let used = text.split_whitespace().next();
+        let used = used.and_then(|used| used.parse().ok());
+        all += Duration::from_nanos(used.context("/proc/PID/task/*/schedstat has no number")?);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
