@@ -13,19 +13,25 @@ use tokio::time::{Instant, sleep};
 use super::{Times, cause::Cause};
 use crate::election::{Election, MANIFEST, NAME};
 
-/// Lost nodes are waited for together, in so many elections; else each round has the machine alone.
-const TOGETHER: usize = 5;
+/// As many rounds in one election: each asks a container to end, and one that did so often is
+/// started again only after minutes.
+const ROUNDS: usize = 5;
 
+/// Lost nodes are waited for together, in as many elections as there are; else each round has the
+/// machine alone.
 pub(super) async fn measure(cluster: &Cluster, cause: Cause, rounds: usize) -> Result<Vec<Times>> {
-    let elections = if cause == Cause::NodeLost {
-        TOGETHER
+    let elections = rounds.div_ceil(ROUNDS);
+    let mut all = (0..elections).map(|_| run(cluster, cause, ROUNDS));
+    let times = if cause == Cause::NodeLost {
+        try_join_all(all).await?
     } else {
-        1
+        let mut times = Vec::new();
+        for election in &mut all {
+            times.push(election.await?);
+        }
+        times
     };
-    let each = rounds.div_ceil(elections);
-    let all = (0..elections).map(|_| run(cluster, cause, each));
-    let times = try_join_all(all).await?.into_iter().flatten();
-    Ok(times.take(rounds).collect())
+    Ok(times.into_iter().flatten().take(rounds).collect())
 }
 
 async fn run(cluster: &Cluster, cause: Cause, rounds: usize) -> Result<Vec<Times>> {
