@@ -1,15 +1,32 @@
 //! A world as a model for depth-first search (breadth-first would need gigabytes).
 
-use simulator::{Choice, Setup, Violation, World};
+use std::time::Duration;
+
+use election::Timing;
+use simulator::{Cause, Choice, Setup, Violation, World};
 use stateright::{Model, Property};
 
-/// The property that no defect may keep.
-pub(crate) const INVARIANTS: &str = "I1, I2, I6 and I11";
+use crate::run::{PERIOD, STUMBLE};
+
+/// What every world keeps: I3 within the bound that a setup has, too.
+pub(crate) const INVARIANTS: &str = "I1, I2, I3, I6 and I11";
+
+pub(crate) const OUTAGE: &str = "an outage moves nobody";
+
+pub(crate) const HICCUPS: &str = "stumbling keeps nobody from following within three leases";
+
+pub(crate) const FOLLOWED: &str = "a lost leader is followed in the time that its loss allows";
+
+/// Longer than a lease; and time enough for a renewal afterwards.
+const AWAY: Duration = Duration::from_secs(16);
+const SETTLE: Duration = Duration::from_secs(8);
 
 pub(crate) struct Election {
     setup: Setup,
     /// What is looked for.
     wanted: fn(&Violation) -> bool,
+    /// Whether each world in which somebody leads is tried.
+    trials: bool,
 }
 
 impl Election {
@@ -17,14 +34,60 @@ impl Election {
         Self {
             setup,
             wanted: |_| true,
+            trials: false,
+        }
+    }
+
+    /// Each world in which somebody leads is tried: the server is away, or stumbles; the leader is lost.
+    pub(crate) fn with_trials(setup: Setup) -> Self {
+        Self {
+            trials: true,
+            ..Self::new(setup)
         }
     }
 
     /// Only a violation of this kind counts.
     #[cfg(feature = "seeded-defects")]
     pub(crate) fn that_may_break(setup: Setup, wanted: fn(&Violation) -> bool) -> Self {
-        Self { setup, wanted }
+        Self {
+            wanted,
+            ..Self::new(setup)
+        }
     }
+}
+
+/// Whether who leads also does after the server was away.
+fn outlasts_an_outage(_: &Election, world: &World) -> bool {
+    if !world.is_settled() {
+        return true;
+    }
+    let mut after = world.clone();
+    after.lose_the_server(AWAY);
+    after.settle(SETTLE);
+    after.violation.is_none() && after.leaders() == world.leaders()
+}
+
+/// Whether somebody follows a lost leader although the server stumbles.
+fn outlasts_hiccups(_: &Election, world: &World) -> bool {
+    if !world.is_settled() {
+        return true;
+    }
+    let mut after = world.clone();
+    let took = after.recover_through_hiccups(PERIOD, STUMBLE);
+    took.is_some_and(|took| took <= 3 * Timing::default().lease())
+}
+
+/// Whether somebody follows a leader who is lost in any way, within the bound of that way.
+fn is_followed_in_time(_: &Election, world: &World) -> bool {
+    if !world.is_settled() {
+        return true;
+    }
+    let mut calm = world.clone();
+    calm.settle(SETTLE);
+    Cause::ALL.into_iter().all(|cause| {
+        let took = calm.clone().recover(cause);
+        took.is_some_and(|took| took <= cause.bound(&Timing::default()))
+    })
 }
 
 impl Model for Election {
@@ -48,11 +111,20 @@ impl Model for Election {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always(INVARIANTS, |model: &Self, world: &World| {
-                !world.violation.as_ref().is_some_and(model.wanted)
-            }),
-            Property::sometimes("somebody leads", |_, world: &World| world.is_settled()),
-        ]
+        let kept = |model: &Self, world: &World| {
+            let violation = world.violation.as_ref();
+            !violation.is_some_and(model.wanted)
+        };
+        let led = |_: &Self, world: &World| world.is_settled();
+        let mut properties = vec![
+            Property::always(INVARIANTS, kept),
+            Property::sometimes("somebody leads", led),
+        ];
+        if self.trials {
+            properties.push(Property::always(OUTAGE, outlasts_an_outage));
+            properties.push(Property::always(HICCUPS, outlasts_hiccups));
+            properties.push(Property::always(FOLLOWED, is_followed_in_time));
+        }
+        properties
     }
 }

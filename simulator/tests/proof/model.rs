@@ -16,7 +16,7 @@ use crate::checker::Election;
 pub(crate) struct Bound {
     pub(crate) pods: usize,
     pub(crate) slow: usize,
-    services: usize,
+    pub(crate) services: usize,
     /// How long a step of time is, in seconds.
     pub(crate) tick: u64,
     /// I3, in seconds: for so long traffic may have nowhere to go while a prompt candidate is ready.
@@ -71,14 +71,36 @@ impl Bound {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "how much was explored is the result")]
 fn check(name: &str, bound: Bound) {
-    let model = Election::new(bound.setup());
+    explore(name, bound, Election::new(bound.setup()));
+}
+
+#[expect(clippy::print_stderr, reason = "how much was explored is the result")]
+fn explore(name: &str, bound: Bound, model: Election) {
     let checker = model.checker().threads(2).spawn_dfs().join();
     checker.assert_properties();
     let states = checker.unique_state_count();
     eprintln!("{name}: {states} unique states, {bound:?}");
     assert!(states > 100, "only {states} states: the model is vacuous");
+}
+
+/// Each world in which somebody leads is tried.
+pub(crate) const TRIED: Bound = Bound {
+    pods: 3,
+    slow: 0,
+    unserved: 20,
+    budget: Budget {
+        losses: 1,
+        stops: 1,
+        ..time(4)
+    },
+    ..TWO
+};
+
+#[test]
+fn outages_and_losses_are_outlasted_in_time() {
+    let model = Election::with_trials(TRIED.setup());
+    explore("outages_and_losses_are_outlasted_in_time", TRIED, model);
 }
 
 /// Bounds that a change is tested with, and larger ones for a long run.

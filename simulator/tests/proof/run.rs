@@ -23,6 +23,10 @@ pub(crate) enum Failure {
     LateThroughHiccups(Option<Duration>),
 }
 
+/// The server stumbles after so long, for so long.
+pub(crate) const PERIOD: Duration = Duration::from_secs(4);
+pub(crate) const STUMBLE: Duration = Duration::from_millis(2500);
+
 /// A run that ended well.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Account {
@@ -249,8 +253,7 @@ impl Run {
     /// The server stumbles now and then, and what stood before does not count: thrice a lease must do.
     fn hiccup(&mut self) -> Result<(), Failure> {
         self.note("losing the leader through hiccups");
-        let (period, stumble) = (Duration::from_secs(4), Duration::from_millis(2500));
-        let took = self.world.recover_through_hiccups(period, stumble);
+        let took = self.world.recover_through_hiccups(PERIOD, STUMBLE);
         self.account.time += took.unwrap_or_default();
         self.judge()?;
         let enough = 3 * Timing::default().lease();
