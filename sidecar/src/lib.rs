@@ -9,6 +9,8 @@ pub mod args;
 
 mod api;
 mod clock;
+#[cfg(test)]
+mod conformance;
 mod deletion_cost;
 mod driver;
 mod events;

@@ -1,4 +1,5 @@
-//! The modelled API server: one revision counter, compare-and-swap, reads from a quorum.
+//! The modelled API server: one revision counter, compare-and-swap, reads from a quorum; a write that
+//! changes nothing keeps the revision.
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ pub(crate) enum Change {
 }
 
 impl Server {
-    pub(crate) fn new(services: usize, pods: Vec<PodObject>) -> Self {
+    /// A server with so many Services, which select nobody, and these pods.
+    pub fn new(services: usize, pods: Vec<PodObject>) -> Self {
         let revision = 1;
         let service = new_service(Version::new(revision));
         Self {
@@ -94,6 +96,11 @@ impl Server {
     fn next_version(&mut self) -> Version {
         self.revision += 1;
         Version::new(self.revision)
+    }
+
+    /// Carries out a request: the answer.
+    pub fn answer(&mut self, request: &Request) -> Event {
+        self.execute(request).0
     }
 
     /// Carries out a request: the answer, and what it changed.
@@ -154,6 +161,10 @@ impl Server {
         if seen != any && seen != before.version {
             return conflict;
         }
+        if before.says(pod.as_str(), epoch) {
+            let answer = Event::ServiceWritten(Ok(before.version));
+            return (answer, Change::Nothing);
+        }
         let pod = Some(pod.to_string());
         let version = self.next_version();
         let after = Service {
@@ -180,37 +191,37 @@ impl Server {
         self.services.iter().map(view).collect()
     }
 
-    /// Somebody deletes the Lease.
-    pub(crate) fn delete_lease(&mut self) {
+    /// Somebody deletes the Lease, if there is one.
+    pub fn delete_lease(&mut self) {
         self.revision += 1;
         self.lease = None;
     }
 
     /// Somebody points the Services at nobody, and leaves the epoch.
-    pub(crate) fn drift(&mut self) {
-        self.each_service(|service, _| service.selected = Some("nobody".to_owned()));
+    pub fn drift(&mut self) {
+        self.each_service(|service| service.selected = Some("nobody".to_owned()));
     }
 
     /// The controller gives the Services back: key and leader go, and the epoch rises by one.
     pub(crate) fn unpin(&mut self) {
-        self.each_service(|service, version| {
+        self.each_service(|service| {
             if service.selected.take().is_some() {
                 // Every revision is above the epochs before it.
                 let epoch = service.epoch.to_string().parse().unwrap_or(0) + 1;
                 service.epoch = Version::new(epoch).epoch();
             }
             service.leader = None;
-            service.version = version;
         });
     }
 
-    pub(crate) fn delete_services(&mut self) {
+    /// Somebody deletes the Services.
+    pub fn delete_services(&mut self) {
         self.revision += 1;
         self.services.fill(None);
     }
 
     /// New objects of the same names: nothing is stored in them.
-    pub(crate) fn create_services(&mut self) {
+    pub fn create_services(&mut self) {
         for i in 0..self.services.len() {
             let version = self.next_version();
             if let Some(service @ None) = self.services.get_mut(i) {
@@ -219,23 +230,32 @@ impl Server {
         }
     }
 
-    fn each_service(&mut self, change: impl Fn(&mut Service, Version)) {
+    fn each_service(&mut self, change: impl Fn(&mut Service)) {
         for i in 0..self.services.len() {
-            let version = self.next_version();
-            if let Some(Some(service)) = self.services.get_mut(i) {
-                service.version = version;
-                change(service, version);
+            let Some(before) = self.services.get(i).cloned().flatten() else {
+                continue;
+            };
+            let mut after = before.clone();
+            change(&mut after);
+            if after != before {
+                after.version = self.next_version();
+                if let Some(service) = self.services.get_mut(i) {
+                    *service = Some(after);
+                }
             }
         }
     }
 
     /// Somebody edits the Lease: the record is another one from now on.
-    pub(crate) fn edit_lease(&mut self, change: impl FnOnce(&mut LeaseRecord)) {
-        let version = self.next_version();
-        if let Some((lease, age)) = &mut self.lease {
-            lease.version = version;
-            *age = Duration::ZERO;
-            change(&mut lease.record);
+    pub fn edit_lease(&mut self, change: impl FnOnce(&mut LeaseRecord)) {
+        let Some((before, _)) = self.lease.clone() else {
+            return;
+        };
+        let mut record = before.record.clone();
+        change(&mut record);
+        if record != before.record {
+            let version = self.next_version();
+            self.lease = Some((Lease { record, version }, Duration::ZERO));
         }
     }
 

@@ -36,6 +36,9 @@ impl Args {
         steps
             .step("the whole model", remedy, run(&mut model))
             .await?;
+        let remedy = "a defect that nothing notices: which rule became needless?";
+        let name = "every seeded defect, by the model and by seeds";
+        steps.step(name, remedy, run(&mut proof("defects"))).await?;
         let remedy = "the seed is printed above; SEED=<seed> prints its turns";
         let name = format!("{seeds} seeded schedules");
         let mut schedules = proof("seeds");
@@ -80,7 +83,8 @@ impl Args {
 /// A part of the simulator's proof, in a release build, one test after the other.
 fn proof(part: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--locked", "--release", "-p", "simulator", "--test"]);
-    command.args(["proof", part, "--", "--nocapture", "--test-threads", "1"]);
+    command.args(["test", "--locked", "--release", "-p", "simulator"]);
+    command.args(["--features", "seeded-defects", "--test", "proof", part]);
+    command.args(["--", "--nocapture", "--test-threads", "1"]);
     command
 }
