@@ -383,6 +383,9 @@ impl Turn<'_> {
         predecessor: Predecessor,
         version: Version,
     ) {
+        if self.state.leading().is_none() {
+            self.state.reported_services.clear();
+        }
         let earlier = self.state.leading();
         let repair = earlier.is_some_and(|term| term.progress.repairs());
         let switched = earlier.is_some_and(|term| term.switched);

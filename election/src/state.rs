@@ -35,6 +35,8 @@ pub struct State {
     pub(crate) role: Role,
     /// The holder of whom people were told that it is another program.
     pub(crate) reported_foreign: Option<String>,
+    /// The Services of which people were told in this pod's reign that they cannot be switched.
+    pub(crate) reported_services: Vec<Option<ServiceView>>,
 }
 
 /// What is known of the Lease.
@@ -221,6 +223,7 @@ impl State {
             },
             role: Role::Standby,
             reported_foreign: None,
+            reported_services: Vec::new(),
         }
     }
 

@@ -437,10 +437,10 @@ impl Turn<'_> {
 
     fn take_service_seen(&mut self, service: usize, view: ServiceView) {
         self.state.services.resize(self.config.services, None);
-        let Some(known) = self.state.services.get_mut(service) else {
+        let Some(known) = self.state.services.get(service) else {
             return;
         };
-        let old_news = match (&known, &view) {
+        let old_news = match (known, &view) {
             (Some(ServiceView::Present(known)), ServiceView::Present(seen)) => {
                 seen.version <= known.version
             }
@@ -450,7 +450,12 @@ impl Turn<'_> {
             return;
         }
         let epoch = view.present().map(|s| s.epoch);
-        *known = Some(view);
+        if self.state.leading().is_some() {
+            self.report_what_cannot_be_switched(service, &view);
+        }
+        if let Some(known) = self.state.services.get_mut(service) {
+            *known = Some(view);
+        }
         if let Role::Leading(term) = &mut self.state.role
             && matches!(term.progress, Progress::Fenced { .. })
             && epoch.is_some_and(|stored| stored <= term.epoch)

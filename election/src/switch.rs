@@ -45,7 +45,9 @@ impl Turn<'_> {
             self.try_again(answer.err());
             return;
         };
-        self.report_what_cannot_be_switched(&views);
+        for (service, view) in views.iter().enumerate() {
+            self.report_what_cannot_be_switched(service, view);
+        }
         if self.waits_for_another(&views) {
             return;
         }
@@ -209,16 +211,22 @@ impl Turn<'_> {
         }
     }
 
-    fn report_what_cannot_be_switched(&mut self, views: &[ServiceView]) {
-        for (service, view) in views.iter().enumerate() {
-            if self.state.services.get(service).and_then(Option::as_ref) == Some(view) {
-                continue;
-            }
-            match view {
-                ServiceView::Missing => self.report(Notice::Missing { service }),
-                ServiceView::WithoutSelector => self.report(Notice::WithoutSelector { service }),
-                ServiceView::Present(_) => {}
-            }
+    /// Once, until it can be switched.
+    pub(crate) fn report_what_cannot_be_switched(&mut self, service: usize, view: &ServiceView) {
+        let told = &mut self.state.reported_services;
+        told.resize(self.config.services, None);
+        let Some(told) = told.get_mut(service) else {
+            return;
+        };
+        let trouble = Some(view.clone()).filter(|view| view.present().is_none());
+        if *told == trouble {
+            return;
+        }
+        told.clone_from(&trouble);
+        match trouble {
+            Some(ServiceView::Missing) => self.report(Notice::Missing { service }),
+            Some(ServiceView::WithoutSelector) => self.report(Notice::WithoutSelector { service }),
+            Some(ServiceView::Present(_)) | None => {}
         }
     }
 

@@ -125,6 +125,23 @@ fn the_first_candidate_makes_the_lease_then_switches_then_leads() {
 }
 
 #[test]
+fn a_service_that_cannot_be_switched_is_said_once() {
+    let missing = || ServiceView::Missing;
+    let said = [Action::Report(Notice::Missing { service: 0 })];
+    let mut it = Candidate::ready();
+    let seen = |view| Event::ServiceSeen { service: 0, view };
+    it.take(seen(missing()));
+    assert_eq!(acquire(&mut it, None, missing()), said);
+    assert!(it.leads(), "nothing that exists names another");
+    assert_eq!(it.take(seen(missing())), []);
+    let bare = it.take(seen(ServiceView::WithoutSelector));
+    let service = 0;
+    assert_eq!(bare, [Action::Report(Notice::WithoutSelector { service })]);
+    it.take(seen(self::service("no_leader", "", 9)));
+    assert!(it.take(seen(missing())).contains(&said[0]));
+}
+
+#[test]
 fn standby_waits_a_full_lease_after_first_sight() {
     let mut it = Candidate::ready();
     it.take(Event::LeaseRead(Ok(Some(lease(Some("other"), None, 5)))));

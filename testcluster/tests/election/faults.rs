@@ -94,12 +94,10 @@ async fn service_drift_is_repaired() {
             annotation("leader", json!(standby)),
         ),
     ];
-    // From all others the policies keep most of this.
-    let controller = scene.cluster.client_for(KEY, &format!("{KEY}-webhook"));
-    let services: Api<Service> = Api::namespaced(controller.unwrap(), &scene.namespace);
     for (what, drift) in drifts {
         let before = scene.service("web").await.unwrap();
-        let drifted = write(&services, "web", &drift).await;
+        // From all others the policies keep most of this.
+        let drifted = scene.force("web", &drift).await;
         let repaired = scene
             .eventually(what, async || {
                 let now = scene.service("web").await.unwrap();
@@ -145,7 +143,9 @@ async fn a_fight_over_the_leaders_label_ends_in_a_handover() {
 async fn relabel(scene: &Scene, pod: &str, value: Value) {
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
     let label = json!({"metadata": {"labels": {KEY: value}}});
-    let drifted = write(&pods, pod, &label).await;
+    let params = PatchParams::default();
+    let drifted = pods.patch(pod, &params, &Patch::Merge(&label)).await;
+    let drifted = drifted.unwrap();
     let repaired = scene
         .eventually("the label stands again", async || {
             let now = pods.get(pod).await.unwrap();
@@ -159,15 +159,4 @@ async fn standby(scene: &Scene, leader: &str) -> String {
     let pods = scene.pods("web").await;
     let mut names = pods.iter().map(Pod::name_any);
     names.find(|pod| pod != leader).unwrap()
-}
-
-/// A test's own write of drift.
-async fn write<K>(api: &Api<K>, name: &str, drift: &Value) -> K
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let params = PatchParams::default();
-    api.patch(name, &params, &Patch::Merge(drift))
-        .await
-        .unwrap()
 }

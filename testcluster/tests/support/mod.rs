@@ -23,7 +23,10 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Pod, Service},
 };
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use testcluster::{Change, Cluster, Forwarder, Kind, Options, Pin, Recorder, Signal};
 use tokio::{
@@ -270,6 +273,15 @@ impl Scene {
     pub async fn service(&self, name: &str) -> Result<Service> {
         let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
         Ok(services.get(name).await?)
+    }
+
+    /// Writes a Service as the webhook's controller, whom no policy binds.
+    pub async fn force(&self, name: &str, patch: &Value) -> Service {
+        let controller = self.cluster.client_for(KEY, &format!("{KEY}-webhook"));
+        let services: Api<Service> = Api::namespaced(controller.unwrap(), &self.namespace);
+        let params = PatchParams::default();
+        let written = services.patch(name, &params, &Patch::Merge(patch)).await;
+        written.unwrap()
     }
 
     /// The application's pods that are not being deleted.

@@ -1,0 +1,117 @@
+//! Services and Leases that are missing, foreign, or older than they say.
+
+use serde_json::{Value, json};
+
+use crate::{
+    scene,
+    support::{KEY, Leader, Scene, deployment, selector, service},
+};
+
+const EPOCH: &str = "service-leader-election/epoch";
+const LEASE: &str = "service-leader-election-web";
+
+/// An election whose Service the test makes itself.
+async fn begin(scene: &Scene) {
+    let annotations = json!({"service-leader-election/service": "web"});
+    scene.apply(&deployment("web", 2, &annotations)).await;
+}
+
+/// Waits until somebody was told so in an Event about this kind of object.
+async fn told(scene: &Scene, kind: &str, reason: &str) {
+    let selected = format!("involvedObject.kind={kind},reason={reason}");
+    let events = ["get", "events", "--field-selector", &selected, "-o", "name"];
+    scene
+        .eventually("an Event tells it", async || {
+            (!scene.kubectl(&events).await.is_empty()).then_some(())
+        })
+        .await;
+}
+
+async fn pinned_by(scene: &Scene, leader: &Leader) {
+    let again = scene.agreed("web", |_| true).await;
+    assert_eq!(again.pod, leader.pod, "the leader stayed");
+}
+
+#[tokio::test]
+async fn a_missing_service_is_said_and_switched_once_it_exists_and_again_when_made_anew() {
+    let scene = scene("missing").await;
+    begin(&scene).await;
+    told(&scene, "Pod", "ServiceMissing").await;
+    scene.apply(&service("web")).await;
+    let leader = scene.agreed("web", |_| true).await;
+    scene.kubectl(&["delete", "service", "web"]).await;
+    scene.apply(&service("web")).await;
+    pinned_by(&scene, &leader).await;
+    assert_eq!(scene.leaders("web").await, [leader.pod]);
+}
+
+#[tokio::test]
+async fn a_service_without_a_selector_is_said_and_left_alone_until_it_has_one() {
+    let scene = scene("selectorless").await;
+    let mut bare = service("web");
+    bare["spec"].as_object_mut().unwrap().remove("selector");
+    scene.apply(&bare).await;
+    begin(&scene).await;
+    told(&scene, "Service", "ServiceWithoutSelector").await;
+    let untouched = scene.service("web").await.unwrap();
+    assert_eq!(selector(&untouched).len(), 0, "{untouched:?}");
+    scene.apply(&service("web")).await;
+    let leader = scene.agreed("web", |_| true).await;
+    assert_eq!(scene.leaders("web").await, [leader.pod]);
+}
+
+#[tokio::test]
+async fn a_lease_of_another_program_is_waited_for_and_then_taken() {
+    let scene = scene("foreign").await;
+    let foreign = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": LEASE},
+        "spec": {"holderIdentity": "another-program", "leaseDurationSeconds": 8}});
+    scene.apply(&foreign).await;
+    scene.apply(&service("web")).await;
+    begin(&scene).await;
+    told(&scene, "Lease", "ForeignLease").await;
+    let service = scene.service("web").await.unwrap();
+    assert!(!selector(&service).contains_key(KEY), "nobody leads yet");
+    let leader = scene.agreed("web", |_| true).await;
+    // And while somebody leads, another program that takes the Lease is no election.
+    let took = json!({"spec": {"holderIdentity": "another-program"}}).to_string();
+    scene
+        .kubectl(&["patch", "lease", LEASE, "--type=merge", "-p", &took])
+        .await;
+    told(&scene, "Pod", "LeaderLost").await;
+    scene.agreed("web", |next| next.epoch > leader.epoch).await;
+    scene.leaders("web").await;
+}
+
+/// As after a restored backup: the Service's epoch is above every revision that there is.
+#[tokio::test]
+async fn an_epoch_from_the_future_is_said_and_nobody_claims_to_lead_until_the_service_is_made_anew()
+{
+    let scene = scene("restored").await;
+    let leader = scene.elect("web", 2, json!({})).await;
+    let before = scene.record.sync().await.unwrap();
+    let future = json!({"metadata": {"annotations": {EPOCH: "99999999999"}}});
+    scene.force("web", &future).await;
+    scene.told("web", &["Fenced"]).await;
+    for pod in scene.pods("web").await {
+        let name = pod.metadata.name.unwrap();
+        let leads = async || scene.says(&name).await.unwrap()["isLeader"] == Value::Bool(false);
+        scene
+            .eventually("nobody claims to lead", async || {
+                leads().await.then_some(())
+            })
+            .await;
+    }
+    let stored = scene.service("web").await.unwrap();
+    assert_eq!(
+        selector(&stored).get(KEY).map(String::as_str),
+        Some(leader.pod.as_str()),
+        "the Service stays at a pod that serves"
+    );
+    scene.kubectl(&["delete", "service", "web"]).await;
+    scene.apply(&service("web")).await;
+    scene.agreed("web", |_| true).await;
+    let now = scene.record.sync().await.unwrap();
+    scene.record.allow(before + 1..=now);
+    scene.record.check().await.unwrap();
+}
