@@ -127,7 +127,7 @@ fn starves(violation: &Violation) -> bool {
 
 macro_rules! refuted {
     ($($name:ident: $defect:ident in $bound:expr, by $wanted:expr;)*) => {
-        mod in_the_model {
+        mod refuted {
             use super::*;
             $(#[test]
             fn $name() {
