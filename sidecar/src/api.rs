@@ -1,6 +1,10 @@
 //! Requests to the API server: each with a time-out, each counted, and their errors understood by
 //! code, never by text.
 //!
+//! An API server that is too busy says for how long (429 or 503 with Retry-After). Its answer is kept
+//! back for so long, but no longer than the request may take: to the core it comes as late as one
+//! that timed out, so that a leader has as many tries before its deadline.
+//!
 //! kube's client speaks HTTP/1.1 only (its connector offers no ALPN), and that must stay so: every
 //! watch then has a connection of its own, and none can hold up a renewal as streams that share
 //! one HTTP/2 connection and its flow control can.
@@ -12,12 +16,17 @@ use std::time::Duration;
 
 use election::Failure;
 use futures::{StreamExt as _, stream::BoxStream};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http_body_util::BodyExt as _;
 use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use kube::core::Request;
+use kube::client::Body;
+use kube::core::{Request, Status};
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use crate::metrics::{Metrics, Outcome};
 
@@ -229,11 +238,20 @@ impl Api {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         timeout: Duration,
     ) -> Result<T, Error> {
+        let mut retry_after = None;
+        let asked = Instant::now();
         let answer = async {
             let request = request.map_err(kube::Error::BuildRequest)?;
-            self.client.request(request).await
+            let response = self.client.send(request.map(Body::from)).await?;
+            retry_after = pause_wanted(&response);
+            parse(response).await
         };
-        self.count(kind, verb, name, answer, timeout).await
+        let answer = self.count(kind, verb, name, answer, timeout).await;
+        if let Some(pause) = retry_after {
+            let left = timeout.saturating_sub(asked.elapsed());
+            sleep(pause.min(left)).await;
+        }
+        answer
     }
 
     async fn count<T>(
@@ -331,6 +349,33 @@ impl Error {
     }
 }
 
+/// For how long an API server that is too busy wants to be left alone.
+fn pause_wanted<B>(response: &http::Response<B>) -> Option<Duration> {
+    let busy = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    let header = response.headers().get(RETRY_AFTER);
+    let header = header.filter(|_| busy.contains(&response.status()))?;
+    // The other form, a date, is no API server's.
+    header.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// The object, or the Status that came in its place.
+async fn parse<T: DeserializeOwned>(response: http::Response<Body>) -> Result<T, kube::Error> {
+    let code = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    if code.is_success() {
+        return serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError);
+    }
+    let status = serde_json::from_slice::<Status>(&bytes).ok();
+    let status = status.filter(|status| status.code != 0).unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(&bytes);
+        Status::failure(text.trim(), "NoStatus").with_code(code.as_u16())
+    });
+    Err(kube::Error::Api(status.boxed()))
+}
+
 /// The HTTP code of a Status.
 pub(crate) fn status_code(error: &kube::Error) -> Option<u16> {
     match error {
@@ -359,8 +404,8 @@ fn by_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Failure};
-    use kube::core::Status;
+    use super::{Duration, Error, Failure, RETRY_AFTER, Status, parse, pause_wanted};
+    use kube::client::Body;
 
     fn answered(code: u16) -> Error {
         let status = Status::failure("any text", "AnyReason").with_code(code);
@@ -383,5 +428,46 @@ mod tests {
         ] {
             assert_eq!(answered(code).failure(), meant, "{code}");
         }
+    }
+
+    fn response(code: u16, retry_after: Option<&str>, body: &str) -> http::Response<Body> {
+        let mut response = http::Response::builder().status(code);
+        if let Some(value) = retry_after {
+            response = response.header(RETRY_AFTER, value);
+        }
+        response.body(Body::from(body.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn who_is_too_busy_says_for_how_long() {
+        let second = Some(Duration::from_secs(1));
+        for (code, header, wanted) in [
+            (429, Some("1"), second),
+            (503, Some("1"), second),
+            (429, None, None),
+            (429, Some("Wed, 25 Nov 2026 00:00:00 GMT"), None),
+            (429, Some("-1"), None),
+            (500, Some("1"), None),
+            (200, Some("1"), None),
+        ] {
+            let pause = pause_wanted(&response(code, header, ""));
+            assert_eq!(pause, wanted, "{code} {header:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_status_keeps_its_code() {
+        // As the API server's priority and fairness writes it.
+        let busy = response(
+            429,
+            Some("1"),
+            "Too many requests, please try again later.\n",
+        );
+        let error = parse::<serde_json::Value>(busy).await.unwrap_err();
+        let kube::Error::Api(status) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(status.code, 429);
+        assert_eq!(status.message, "Too many requests, please try again later.");
     }
 }

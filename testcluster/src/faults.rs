@@ -8,7 +8,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,8 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody, combinators::UnsyncBo
 use hyper::{
     Method, Request, Response,
     body::{Bytes, Incoming},
-    header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    http::response,
     server::conn::http1,
     service::service_fn,
 };
@@ -48,12 +49,21 @@ pub struct Asked {
     pub name: String,
     /// Whether the answer goes on for ever.
     pub watch: bool,
+    /// The number of the connection by which it came.
+    pub connection: u64,
+    /// The bearer token that came with it.
+    pub token: Option<String>,
 }
 
 impl Asked {
     /// Whether it changes something, Events apart.
     pub fn is_write(&self) -> bool {
         self.method != Method::GET && self.resource != "events"
+    }
+
+    /// Whether it asks for all objects that there are.
+    pub fn is_list(&self) -> bool {
+        self.method == Method::GET && self.name.is_empty() && !self.watch
     }
 }
 
@@ -74,6 +84,9 @@ pub enum Fate {
     LoseReply(Arc<dyn Fn() + Send + Sync>),
     /// A Status of this code comes in the API server's place, with a Retry-After of so many seconds.
     Answer(u16, Option<u32>),
+    /// The first answer to this list ever comes again, as from an API server that lags behind. Other
+    /// requests go through.
+    Past,
 }
 
 impl fmt::Debug for Fate {
@@ -86,6 +99,7 @@ impl fmt::Debug for Fate {
             Self::Refuse => "refuse",
             Self::LoseReply(_) => "lose the reply",
             Self::Answer(..) => "answer",
+            Self::Past => "past",
         })
     }
 }
@@ -137,7 +151,11 @@ struct Rule {
     judge: Option<Judge>,
     stalled: watch::Sender<bool>,
     injected: Arc<AtomicU64>,
+    /// The first answer to each list, by its path.
+    firsts: Firsts,
 }
+
+type Firsts = Arc<Mutex<HashMap<String, Bytes>>>;
 
 #[derive(Default)]
 struct Rules {
@@ -152,14 +170,12 @@ impl fmt::Debug for Rules {
 
 impl Rules {
     fn with<T>(&self, namespace: &str, act: impl FnOnce(&mut Rule) -> T) -> T {
-        let mut all = self
-            .by_namespace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = locked(&self.by_namespace);
         act(all.entry(namespace.to_owned()).or_insert_with(|| Rule {
             judge: None,
             stalled: watch::channel(false).0,
             injected: Arc::default(),
+            firsts: Arc::default(),
         }))
     }
 }
@@ -184,9 +200,11 @@ impl Proxy {
         let served = Arc::clone(&rules);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
+            let mut number = 0;
             while let Ok((stream, _)) = listener.accept().await {
                 let (rules, config) = (Arc::clone(&served), config.clone());
-                connections.spawn(serve(stream, rules, config));
+                number += 1;
+                connections.spawn(serve(stream, number, rules, config));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -211,13 +229,13 @@ impl Proxy {
 }
 
 /// One connection of a pod's. An error closes it without an answer.
-async fn serve(stream: TcpStream, rules: Arc<Rules>, config: Config) {
+async fn serve(stream: TcpStream, number: u64, rules: Arc<Rules>, config: Config) {
     let Ok(client) = Client::try_from(config) else {
         return;
     };
     let service = service_fn(move |request| {
         let (rules, client) = (Arc::clone(&rules), client.clone());
-        async move { answer(request, &rules, client).await }
+        async move { answer(request, number, &rules, client).await }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
@@ -227,11 +245,22 @@ async fn serve(stream: TcpStream, rules: Arc<Rules>, config: Config) {
 
 type Answer = Response<UnsyncBoxBody<Bytes, anyhow::Error>>;
 
-async fn answer(request: Request<Incoming>, rules: &Rules, client: Client) -> Result<Answer> {
-    let (namespace, asked, request) = read(request).await?;
-    let (judge, stalled, injected) = rules.with(&namespace, |rule| {
+async fn answer(
+    request: Request<Incoming>,
+    connection: u64,
+    rules: &Rules,
+    client: Client,
+) -> Result<Answer> {
+    let (namespace, asked, request) = read(request, connection).await?;
+    let (judge, stalled, injected, firsts) = rules.with(&namespace, |rule| {
         let injected = Arc::clone(&rule.injected);
-        (rule.judge.clone(), rule.stalled.subscribe(), injected)
+        let firsts = Arc::clone(&rule.firsts);
+        (
+            rule.judge.clone(),
+            rule.stalled.subscribe(),
+            injected,
+            firsts,
+        )
     });
     let fate = judge.map_or(Fate::Pass, |judge| judge(&asked));
     if !matches!(fate, Fate::Pass) {
@@ -256,12 +285,42 @@ async fn answer(request: Request<Incoming>, rules: &Rules, client: Client) -> Re
             return Err(anyhow!("the reply is lost, as the test wants it"));
         }
         Fate::Answer(code, retry_after) => return status(code, retry_after),
+        Fate::Past => {
+            if let Some(first) = locked(&firsts).get(&path_of(&request)) {
+                return json_answer(Response::builder(), first.clone());
+            }
+        }
+    }
+    if asked.is_list() {
+        return list(request, &client, &firsts).await;
     }
     Ok(pass_on(client.send(request).await?, asked.watch, stalled))
 }
 
+/// A list goes through, and its answer is kept if it is the first of its path.
+async fn list(request: Request<Body>, client: &Client, firsts: &Firsts) -> Result<Answer> {
+    let path = path_of(&request);
+    let (head, body) = client.send(request).await?.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    if head.status.is_success() {
+        locked(firsts).entry(path).or_insert_with(|| bytes.clone());
+    }
+    Ok(Response::from_parts(head, whole(bytes)))
+}
+
+fn path_of<B>(request: &Request<B>) -> String {
+    request.uri().to_string()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Who asks for what, and the request as the API server is to see it.
-async fn read(request: Request<Incoming>) -> Result<(String, Asked, Request<Body>)> {
+async fn read(
+    request: Request<Incoming>,
+    connection: u64,
+) -> Result<(String, Asked, Request<Body>)> {
     let (mut head, body) = request.into_parts();
     let whole = head.uri.path_and_query().context("no path")?.as_str();
     let mut parts = whole.trim_start_matches('/').splitn(3, '/');
@@ -284,6 +343,8 @@ async fn read(request: Request<Incoming>) -> Result<(String, Asked, Request<Body
         resource: words.next().unwrap_or_default().to_owned(),
         name: words.next().unwrap_or_default().to_owned(),
         watch: rest.contains("watch=true"),
+        connection,
+        token: head.headers.get(AUTHORIZATION).and_then(token),
     };
     head.uri = format!("/{rest}").parse()?;
     head.headers.remove(HOST);
@@ -291,6 +352,11 @@ async fn read(request: Request<Incoming>) -> Result<(String, Asked, Request<Body
     let body = body.collect().await?.to_bytes();
     let request = Request::from_parts(head, Body::from(body.to_vec()));
     Ok((namespace, asked, request))
+}
+
+fn token(header: &HeaderValue) -> Option<String> {
+    let token = header.to_str().ok()?.strip_prefix("Bearer ")?;
+    Some(token.to_owned())
 }
 
 /// The API server's answer; a watch's stands still while watches are stalled.
@@ -316,11 +382,18 @@ fn status(code: u16, retry_after: Option<u32>) -> Result<Answer> {
         "message": "as the test wants it", "reason": "Testing", "code": code,
     });
     let mut response = Response::builder().status(code);
-    response = response.header(CONTENT_TYPE, "application/json");
     if let Some(seconds) = retry_after {
         response = response.header(RETRY_AFTER, seconds);
     }
-    let body = http_body_util::Full::new(Bytes::from(text.to_string()));
-    let body = body.map_err(|never| match never {});
-    Ok(response.body(body.boxed_unsync())?)
+    json_answer(response, Bytes::from(text.to_string()))
+}
+
+fn json_answer(response: response::Builder, body: Bytes) -> Result<Answer> {
+    let response = response.header(CONTENT_TYPE, "application/json");
+    Ok(response.body(whole(body))?)
+}
+
+fn whole(bytes: Bytes) -> UnsyncBoxBody<Bytes, anyhow::Error> {
+    let body = http_body_util::Full::new(bytes);
+    body.map_err(|never| match never {}).boxed_unsync()
 }

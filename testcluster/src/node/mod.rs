@@ -26,7 +26,10 @@ use hyper::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
 
 pub(crate) use self::follow::register;
 use self::{
@@ -73,6 +76,7 @@ struct Entry {
     grace: Duration,
     state: watch::Sender<PodState>,
     ending: watch::Sender<Option<Ending>>,
+    rotate: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -155,6 +159,12 @@ impl Node {
             kill_process_group(process(pid)?, Signal::KILL).ok();
         }
         Ok(())
+    }
+
+    /// Writes new tokens into a pod's files now, as kubelet does long before the old ones expire.
+    pub fn rotate_tokens(&self, namespace: &str, pod: &str) -> Result<()> {
+        self.inner
+            .with(namespace, pod, |entry| entry.rotate.notify_one())
     }
 
     /// What a container has written so far, over all its restarts; of a pod that is gone, too.
@@ -292,6 +302,7 @@ impl Inner {
         };
         let state = watch::Sender::new(PodState::default());
         let (ending, told) = watch::channel(None);
+        let rotate = Arc::new(Notify::new());
         let grace = pod
             .spec
             .as_ref()
@@ -306,6 +317,7 @@ impl Inner {
             ip,
             state: state.clone(),
             ending: told,
+            rotate: Arc::clone(&rotate),
             pod,
         };
         let entry = Entry {
@@ -315,6 +327,7 @@ impl Inner {
             grace: Duration::from_secs(grace.max(0).unsigned_abs()),
             state,
             ending,
+            rotate,
             task: tokio::spawn(worker.run()).abort_handle(),
         };
         pods.by_uid.insert(uid.to_owned(), entry);

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub(super) ip: Ipv4Addr,
     pub(super) state: watch::Sender<PodState>,
     pub(super) ending: watch::Receiver<Option<Ending>>,
+    /// Wants new tokens now.
+    pub(super) rotate: Arc<Notify>,
 }
 
 /// Containers that end together: a token to stop them, and their tasks.
@@ -89,7 +91,9 @@ impl Worker {
                 self.write(&credentials).await;
                 self.start(&plan, &credentials, &mut apps, &mut sidecars).await;
                 loop {
-                    sleep(credentials.renew_after()).await;
+                    timeout(credentials.renew_after(), self.rotate.notified())
+                        .await
+                        .ok();
                     self.write(&credentials).await;
                 }
             } => {}

@@ -17,6 +17,7 @@ mod enumeration;
 mod flow;
 mod odd;
 mod random;
+mod ways;
 
 use testcluster::Faults;
 use tokio::sync::OnceCell;
