@@ -58,6 +58,7 @@ fn fate(numbers: &mut Numbers, asked: &Asked) -> Fate {
         5 => Fate::Answer(503, None),
         6 => Fate::Answer(429, Some(1)),
         7 if asked.watch => Fate::Answer(410, None),
+        7 if asked.is_list() => Fate::Past,
         7 => Fate::Answer(409, None),
         8 if !asked.watch => Fate::Hang,
         _ => Fate::Delay(Duration::from_millis(numbers.below(2_000))),
