@@ -29,12 +29,13 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claim of a workload. None: it claims nothing, or is being deleted.
+    /// The claim of a workload. None: it claims nothing, is being deleted, or has its annotations from
+    /// its controller.
     pub fn of(kind: Kind, metadata: &Value) -> Option<Self> {
         let text = |key| Some(metadata.get(key)?.as_str()?.to_owned());
-        if metadata
-            .get("deletionTimestamp")
-            .is_some_and(|time| !time.is_null())
+        let time = metadata.get("deletionTimestamp");
+        if time.is_some_and(|time| !time.is_null())
+            || kind.is_left_to_its_controller(Some(metadata))
         {
             return None;
         }
@@ -117,6 +118,15 @@ mod tests {
         let mut metadata = metadata();
         metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         assert_eq!(Claim::of(Kind::Deployment, &metadata), None);
+    }
+
+    #[test]
+    fn a_replica_set_of_a_deployment_claims_nothing_for_the_deployment_does() {
+        let mut metadata = metadata();
+        assert!(Claim::of(Kind::ReplicaSet, &metadata).is_some());
+        metadata["ownerReferences"] = json!([{ "kind": "Deployment", "controller": true }]);
+        assert_eq!(Claim::of(Kind::ReplicaSet, &metadata), None);
+        assert!(Claim::of(Kind::StatefulSet, &metadata).is_some());
     }
 
     #[test]

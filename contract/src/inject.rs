@@ -106,6 +106,8 @@ pub enum Reason {
     KeptOut,
     /// The template has a sidecar that was written by hand.
     ByHand,
+    /// Another object controls this one, and what is to be injected is injected there.
+    Controlled,
 }
 
 impl Reason {
@@ -118,6 +120,7 @@ impl Reason {
             Self::NotAnnotated => "not-annotated",
             Self::KeptOut => "kept-out",
             Self::ByHand => "by-hand",
+            Self::Controlled => "controlled",
         }
     }
 }
@@ -147,6 +150,9 @@ impl Denied {
 /// Judges one object.
 pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, Denied> {
     let metadata = request.object.get("metadata");
+    if request.kind.is_left_to_its_controller(metadata) {
+        return Ok(unchanged(Reason::Controlled));
+    }
     let wish = annotations::parse(metadata).map_err(|errors| {
         let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
         Denied::new(messages.join("; "))

@@ -50,6 +50,12 @@ impl Kind {
         }
     }
 
+    /// Whether an object of this kind is none of our business, for its controller is: a ReplicaSet that
+    /// a Deployment has made.
+    pub fn is_left_to_its_controller(self, metadata: Option<&Value>) -> bool {
+        self == Self::ReplicaSet && metadata.is_some_and(is_controlled)
+    }
+
     /// How many pods the object asks for; None where a kind has no such number.
     pub fn replicas(self, object: &Value) -> Option<u64> {
         match self {
@@ -62,6 +68,15 @@ impl Kind {
             ),
         }
     }
+}
+
+/// Whether another object controls this one.
+fn is_controlled(metadata: &Value) -> bool {
+    let owners = metadata.get("ownerReferences").and_then(Value::as_array);
+    owners
+        .into_iter()
+        .flatten()
+        .any(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))
 }
 
 /// The pod template.

@@ -5,9 +5,11 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use contract::workload::Kind;
+use futures::Stream;
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
-    apps::v1::Deployment,
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     coordination::v1::Lease,
     core::v1::{Pod, Secret, Service, ServiceAccount},
     rbac::v1::{Role, RoleBinding},
@@ -16,6 +18,10 @@ use kube::{
     Api, Client,
     api::{
         ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams,
+    },
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
     },
 };
 use serde::Serialize;
@@ -30,10 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many objects a page of a list has.
 const PAGE: u32 = 500;
 
+/// Of an object its metadata alone, which is all that the API server then sends.
+pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
+
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resource {
-    Deployment,
     Lease,
     MutatingWebhookConfiguration,
     Pod,
@@ -42,12 +50,12 @@ pub(crate) enum Resource {
     Secret,
     Service,
     ServiceAccount,
+    Workload(Kind),
 }
 
 impl Resource {
     fn api_resource(self) -> ApiResource {
         match self {
-            Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::Lease => ApiResource::erase::<Lease>(&()),
             Self::MutatingWebhookConfiguration => {
                 ApiResource::erase::<MutatingWebhookConfiguration>(&())
@@ -58,6 +66,10 @@ impl Resource {
             Self::Secret => ApiResource::erase::<Secret>(&()),
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::Workload(Kind::Deployment) => ApiResource::erase::<Deployment>(&()),
+            Self::Workload(Kind::StatefulSet) => ApiResource::erase::<StatefulSet>(&()),
+            Self::Workload(Kind::DaemonSet) => ApiResource::erase::<DaemonSet>(&()),
+            Self::Workload(Kind::ReplicaSet) => ApiResource::erase::<ReplicaSet>(&()),
         }
     }
 
@@ -201,15 +213,19 @@ impl Cluster {
         }
     }
 
-    /// The metadata of a namespace's Deployments, as a majority of the store has it.
-    pub(crate) async fn list_metadata(&self, namespace: &str) -> Result<Vec<Value>, RequestError> {
+    /// The metadata of a namespace's objects, as a majority of the store has it.
+    pub(crate) async fn list_metadata(
+        &self,
+        resource: Resource,
+        namespace: &str,
+    ) -> Result<Vec<Value>, RequestError> {
         let object = Object {
-            resource: Resource::Deployment,
+            resource,
             namespace,
             name: "",
         };
-        let api: Api<PartialObjectMeta<Deployment>> =
-            Api::namespaced(self.client.clone(), namespace);
+        let resource = resource.api_resource();
+        let api: Api<Metadata> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let mut params = ListParams::default().limit(PAGE);
         let mut all = Vec::new();
         loop {
@@ -222,6 +238,16 @@ impl Cluster {
                 None => return Ok(all),
             }
         }
+    }
+
+    /// The metadata of all objects of a resource, as it changes. It starts again by itself.
+    pub(crate) fn watch_metadata(
+        &self,
+        resource: Resource,
+    ) -> impl Stream<Item = Result<Event<Metadata>, watcher::Error>> + use<> {
+        let resource = resource.api_resource();
+        let api: Api<Metadata> = Api::all_with(self.client.clone(), &resource);
+        watcher(api, watcher::Config::default()).default_backoff()
     }
 
     /// Makes what we say of an object so, whoever said otherwise.

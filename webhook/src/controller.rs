@@ -10,17 +10,9 @@ mod service;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use kube::{
-    Api, Resource,
-    api::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
-};
-use serde::de::DeserializeOwned;
+use contract::workload::Kind;
+use futures::{Stream, StreamExt, stream::select_all};
+use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +24,7 @@ use self::{
 };
 use crate::{
     clock,
-    cluster::{Cluster, RequestError},
+    cluster::{Cluster, Metadata, RequestError, Resource},
     metrics::Metrics,
 };
 
@@ -72,8 +64,12 @@ impl Controller {
     /// Reconciles until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let controller = Arc::new(self);
-        let mut workloads = controller.watch::<Deployment>();
-        let mut services = controller.watch::<Service>();
+        let of = |kind| {
+            let events = controller.watch(Resource::Workload(kind));
+            events.map(move |event| (kind, event))
+        };
+        let mut workloads = select_all(Kind::ALL.map(of));
+        let mut services = controller.watch(Resource::Service);
         let mut index = Index::default();
         let mut queue = Queue::default();
         let mut running: JoinSet<(Key, Result<Progress, RequestError>)> = JoinSet::new();
@@ -95,9 +91,9 @@ impl Controller {
                 .filter(|_| index.is_complete() && running.len() < AT_ONCE);
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(event) = workloads.next() => {
-                    if let Some(event) = noted(event, "Deployment") {
-                        queue.extend(index.workload(event), clock::instant());
+                Some((kind, event)) = workloads.next() => {
+                    if let Some(event) = noted(event, kind.as_str()) {
+                        queue.extend(index.workload(kind, event), clock::instant());
                     }
                 }
                 Some(event) = services.next() => {
@@ -162,19 +158,8 @@ impl Controller {
         }
     }
 
-    /// The metadata of all objects of a kind, as it changes. It starts again by itself.
-    fn watch<K>(&self) -> Events
-    where
-        K: Resource<DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
-    {
-        let api: Api<PartialObjectMeta<K>> = Api::all(self.cluster.client());
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+    fn watch(&self, resource: Resource) -> Events {
+        let events = self.cluster.watch_metadata(resource);
         events
             .map(|event| event.map(|event| metadata(&event)))
             .boxed()
@@ -191,8 +176,8 @@ fn noted(event: Result<Event<Value>, watcher::Error>, kind: &'static str) -> Opt
 }
 
 /// Keeps of an event what is looked at: the metadata, less its longest part.
-fn metadata<K>(event: &Event<PartialObjectMeta<K>>) -> Event<Value> {
-    let value = |object: &PartialObjectMeta<K>| {
+fn metadata(event: &Event<Metadata>) -> Event<Value> {
+    let value = |object: &Metadata| {
         let mut metadata = object.metadata.clone();
         metadata.managed_fields = None;
         serde_json::to_value(metadata).unwrap_or_default()

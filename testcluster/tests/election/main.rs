@@ -17,6 +17,7 @@ mod support;
 mod application;
 mod failover;
 mod faults;
+mod kinds;
 mod objects;
 mod operator;
 mod ownership;

@@ -57,7 +57,7 @@ impl Controller {
         let mut members = Vec::new();
         for claim in claims {
             let object = Object {
-                resource: Resource::Deployment,
+                resource: Resource::Workload(claim.kind),
                 namespace,
                 name: &claim.name,
             };

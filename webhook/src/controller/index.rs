@@ -34,6 +34,16 @@ pub(super) enum Work {
 
 type Name = (String, String);
 
+/// A workload: Deployment and StatefulSet of one name are two.
+type Id = (Kind, Name);
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Watch {
+    Workloads(Kind),
+    Services,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Workload {
     claim: Claim,
@@ -49,43 +59,39 @@ struct Marks {
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    workloads: BTreeMap<Name, Workload>,
+    workloads: BTreeMap<Id, Workload>,
     services: BTreeMap<Name, Marks>,
-    /// Seen in a listing that is still under way, by watch.
-    listing: [Option<BTreeSet<Name>>; 2],
-    complete: [bool; 2],
+    /// Seen in a listing that is still under way.
+    listing: BTreeMap<Watch, BTreeSet<Name>>,
+    /// Who has listed what there is.
+    complete: BTreeSet<Watch>,
 }
-
-const WORKLOADS: usize = 0;
-const SERVICES: usize = 1;
 
 impl Index {
     /// Whether every watch has listed what there is.
     pub(super) fn is_complete(&self) -> bool {
-        self.complete.iter().all(|complete| *complete)
+        self.complete.len() == Kind::ALL.len() + 1
     }
 
-    /// Notes an event of a Deployment.
-    pub(super) fn workload(&mut self, event: Event<Value>) -> Vec<Key> {
+    /// Notes an event of a workload.
+    pub(super) fn workload(&mut self, kind: Kind, event: Event<Value>) -> Vec<Key> {
+        let watch = Watch::Workloads(kind);
         match event {
-            Event::Apply(metadata) => self.put_workload(&metadata),
+            Event::Apply(metadata) => self.put_workload(kind, &metadata),
             Event::InitApply(metadata) => {
-                self.list(WORKLOADS, name(&metadata));
-                self.put_workload(&metadata)
+                self.list(watch, name(&metadata));
+                self.put_workload(kind, &metadata)
             }
-            Event::Delete(metadata) => self.drop_workload(&name(&metadata)),
-            Event::Init => self.begin(WORKLOADS),
+            Event::Delete(metadata) => self.drop_workload(&(kind, name(&metadata))),
+            Event::Init => self.begin(watch),
             Event::InitDone => {
-                let seen = self.end(WORKLOADS);
-                let gone: Vec<_> = self
-                    .workloads
-                    .keys()
-                    .filter(|name| !seen.contains(*name))
+                let seen = self.end(watch);
+                let known = self.workloads.keys();
+                let gone: Vec<_> = known
+                    .filter(|(of, name)| *of == kind && !seen.contains(name))
                     .cloned()
                     .collect();
-                gone.iter()
-                    .flat_map(|name| self.drop_workload(name))
-                    .collect()
+                gone.iter().flat_map(|id| self.drop_workload(id)).collect()
             }
         }
     }
@@ -95,16 +101,16 @@ impl Index {
         match event {
             Event::Apply(metadata) => self.put_service(&metadata),
             Event::InitApply(metadata) => {
-                self.list(SERVICES, name(&metadata));
+                self.list(Watch::Services, name(&metadata));
                 self.put_service(&metadata)
             }
             Event::Delete(metadata) => {
                 self.services.remove(&name(&metadata));
                 Vec::new()
             }
-            Event::Init => self.begin(SERVICES),
+            Event::Init => self.begin(Watch::Services),
             Event::InitDone => {
-                let seen = self.end(SERVICES);
+                let seen = self.end(Watch::Services);
                 self.services.retain(|name, _| seen.contains(name));
                 Vec::new()
             }
@@ -142,26 +148,26 @@ impl Index {
             .collect()
     }
 
-    fn put_workload(&mut self, metadata: &Value) -> Vec<Key> {
-        let name = name(metadata);
-        let Some(claim) = Claim::of(Kind::Deployment, metadata) else {
-            return self.drop_workload(&name);
+    fn put_workload(&mut self, kind: Kind, metadata: &Value) -> Vec<Key> {
+        let id = (kind, name(metadata));
+        let Some(claim) = Claim::of(kind, metadata) else {
+            return self.drop_workload(&id);
         };
         let generation = metadata.get("generation").and_then(Value::as_i64);
         let workload = Workload { claim, generation };
-        if self.workloads.get(&name) == Some(&workload) {
+        if self.workloads.get(&id) == Some(&workload) {
             return Vec::new();
         }
         let mut keys = keys(&workload.claim);
-        if let Some(before) = self.workloads.insert(name, workload) {
+        if let Some(before) = self.workloads.insert(id, workload) {
             keys.extend(self::keys(&before.claim));
         }
         keys
     }
 
-    fn drop_workload(&mut self, name: &Name) -> Vec<Key> {
+    fn drop_workload(&mut self, id: &Id) -> Vec<Key> {
         self.workloads
-            .remove(name)
+            .remove(id)
             .map(|workload| keys(&workload.claim))
             .unwrap_or_default()
     }
@@ -199,27 +205,20 @@ impl Index {
         found
     }
 
-    fn begin(&mut self, watch: usize) -> Vec<Key> {
-        if let Some(listing) = self.listing.get_mut(watch) {
-            *listing = Some(BTreeSet::new());
-        }
+    fn begin(&mut self, watch: Watch) -> Vec<Key> {
+        self.listing.insert(watch, BTreeSet::new());
         Vec::new()
     }
 
-    fn list(&mut self, watch: usize, name: Name) {
-        if let Some(Some(listing)) = self.listing.get_mut(watch) {
+    fn list(&mut self, watch: Watch, name: Name) {
+        if let Some(listing) = self.listing.get_mut(&watch) {
             listing.insert(name);
         }
     }
 
-    fn end(&mut self, watch: usize) -> BTreeSet<Name> {
-        if let Some(complete) = self.complete.get_mut(watch) {
-            *complete = true;
-        }
-        self.listing
-            .get_mut(watch)
-            .and_then(Option::take)
-            .unwrap_or_default()
+    fn end(&mut self, watch: Watch) -> BTreeSet<Name> {
+        self.complete.insert(watch);
+        self.listing.remove(&watch).unwrap_or_default()
     }
 }
 
@@ -278,18 +277,24 @@ mod tests {
     fn a_status_update_is_nothing_to_look_at() {
         let mut index = Index::default();
         let event = || Event::Apply(workload("web", "web", 1));
-        assert_eq!(index.workload(event()), [election("web"), service("web")]);
-        assert_eq!(index.workload(event()), []);
-        let changed = index.workload(Event::Apply(workload("web", "web", 2)));
+        assert_eq!(
+            index.workload(Kind::Deployment, event()),
+            [election("web"), service("web")]
+        );
+        assert_eq!(index.workload(Kind::Deployment, event()), []);
+        let changed = index.workload(Kind::Deployment, Event::Apply(workload("web", "web", 2)));
         assert!(changed.contains(&election("web")));
     }
 
     #[test]
     fn what_vanished_while_the_watch_was_broken_is_looked_at() {
         let mut index = Index::default();
-        index.workload(Event::Apply(workload("web", "web,web-internal", 1)));
-        index.workload(Event::Init);
-        let keys = index.workload(Event::InitDone);
+        index.workload(
+            Kind::Deployment,
+            Event::Apply(workload("web", "web,web-internal", 1)),
+        );
+        index.workload(Kind::Deployment, Event::Init);
+        let keys = index.workload(Kind::Deployment, Event::InitDone);
         assert_eq!(
             keys,
             [election("web"), service("web"), service("web-internal")]
@@ -300,10 +305,27 @@ mod tests {
     }
 
     #[test]
+    fn a_stateful_set_and_a_deployment_of_one_name_are_two() {
+        let mut index = Index::default();
+        let web = || Event::Apply(workload("web", "web", 1));
+        index.workload(Kind::Deployment, web());
+        index.workload(Kind::StatefulSet, web());
+        index.workload(Kind::DaemonSet, Event::Init);
+        index.workload(Kind::DaemonSet, Event::InitDone);
+        index.workload(Kind::Deployment, Event::Init);
+        index.workload(Kind::Deployment, Event::InitDone);
+        let Work::Service { claims, .. } = index.work(&service("web")) else {
+            panic!()
+        };
+        let kinds: Vec<_> = claims.iter().map(|claim| claim.kind).collect();
+        assert_eq!(kinds, [Kind::StatefulSet]);
+    }
+
+    #[test]
     fn a_service_that_moves_from_one_workload_to_another_has_both() {
         let mut index = Index::default();
-        index.workload(Event::Apply(workload("blue", "web", 1)));
-        index.workload(Event::Apply(workload("green", "web", 1)));
+        index.workload(Kind::Deployment, Event::Apply(workload("blue", "web", 1)));
+        index.workload(Kind::Deployment, Event::Apply(workload("green", "web", 1)));
         let Work::Election { claims, .. } = index.work(&election("web")) else {
             panic!()
         };
@@ -313,7 +335,7 @@ mod tests {
     #[test]
     fn a_late_service_and_a_first_leader_are_looked_at() {
         let mut index = Index::default();
-        index.workload(Event::Apply(workload("web", "web", 1)));
+        index.workload(Kind::Deployment, Event::Apply(workload("web", "web", 1)));
         let bare = json!({ "name": "web", "namespace": "shop" });
         assert_eq!(index.service(Event::Apply(bare)), [service("web")]);
         let mut led = json!({ "name": "web", "namespace": "shop", "annotations": {

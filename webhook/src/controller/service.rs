@@ -107,11 +107,13 @@ impl Controller {
 
     /// What the workloads of a namespace claim, as a majority of the store has them.
     pub(super) async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, RequestError> {
-        let workloads = self.cluster.list_metadata(namespace).await?;
-        Ok(workloads
-            .iter()
-            .filter_map(|metadata| Claim::of(Kind::Deployment, metadata))
-            .collect())
+        let mut claims = Vec::new();
+        for kind in Kind::ALL {
+            let resource = Resource::Workload(kind);
+            let workloads = self.cluster.list_metadata(resource, namespace).await?;
+            claims.extend(workloads.iter().filter_map(|it| Claim::of(kind, it)));
+        }
+        Ok(claims)
     }
 
     /// Whether a pod is left whose sidecar may still write this Service.
