@@ -213,7 +213,7 @@ impl Cluster {
         Ok(proxy.faults(namespace))
     }
 
-    /// Registers one more node. The same process plays its pods.
+    /// Registers one more node, if it is not there yet. The same process plays its pods.
     pub async fn add_node(&self, name: &str) -> Result<()> {
         let plane = Arc::clone(&self.plane);
         let name = name.to_owned();

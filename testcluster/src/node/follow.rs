@@ -17,14 +17,17 @@ use tokio::time::sleep;
 use super::{Inner, NODE};
 use crate::{loopback, steady::Steady};
 
-/// Makes a Node object of this name. One process plays the pods of them all.
+/// Makes a Node object of this name, if there is none. One process plays the pods of them all.
 pub(crate) async fn register(client: &Client, name: &str) -> Result<()> {
     let nodes: Api<NodeObject> = Api::all(client.clone());
     let node = serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name,
             "kubernetes.io/os": "linux", "kubernetes.io/arch": std::env::consts::ARCH}},
     }))?;
-    nodes.create(&PostParams::default(), &node).await?;
+    match nodes.create(&PostParams::default(), &node).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+        made => drop(made?),
+    }
     let capacity = json!({"cpu": "64", "memory": "256Gi", "pods": "1000"});
     let status = json!({"status": {
         "capacity": capacity,
