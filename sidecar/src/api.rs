@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Service,
     Pod,
     Event,
+    /// Of the whole cluster. Only its metadata is asked for: a node's status is long.
+    Node,
 }
 
 /// A request without a result.
@@ -68,6 +70,8 @@ pub(crate) enum Selector {
     Name(String),
     /// All that carry this label.
     Label(&'static str),
+    /// All with this value in a field: `path=value`.
+    Field(&'static str),
 }
 
 /// The answer to a list.
@@ -197,9 +201,14 @@ impl Api {
         let params = match selector {
             Selector::Name(name) => ListParams::default().fields(&by_name(name)),
             Selector::Label(key) => ListParams::default().labels(key),
+            Selector::Field(value) => ListParams::default().fields(value),
         };
-        self.ask(kind, "list", "", self.path(kind).list(&params), timeout)
-            .await
+        let path = self.path(kind);
+        let request = match kind {
+            Kind::Node => path.list_metadata(&params),
+            _ => path.list(&params),
+        };
+        self.ask(kind, "list", "", request, timeout).await
     }
 
     /// Follows what is selected from this revision on, for so many seconds. `timeout` is for the
@@ -215,8 +224,13 @@ impl Api {
         let params = match selector {
             Selector::Name(name) => WatchParams::default().fields(&by_name(name)),
             Selector::Label(key) => WatchParams::default().labels(key),
+            Selector::Field(value) => WatchParams::default().fields(value),
         };
-        let request = self.path(kind).watch(&params.timeout(seconds), version);
+        let (path, params) = (self.path(kind), params.timeout(seconds));
+        let request = match kind {
+            Kind::Node => path.watch_metadata(&params, version),
+            _ => path.watch(&params, version),
+        };
         let answer = async {
             let request = request.map_err(kube::Error::BuildRequest)?;
             self.client.request_events::<T>(request).await
@@ -227,7 +241,10 @@ impl Api {
 
     fn path(&self, kind: Kind) -> Request {
         let (group, plural) = kind.path();
-        Request::new(format!("{group}/namespaces/{}/{plural}", self.namespace))
+        Request::new(match kind {
+            Kind::Node => format!("{group}/{plural}"),
+            _ => format!("{group}/namespaces/{}/{plural}", self.namespace),
+        })
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -262,7 +279,10 @@ impl Api {
         answer: impl Future<Output = Result<T, kube::Error>>,
         timeout: Duration,
     ) -> Result<T, Error> {
-        let request = || format!("{verb} {} {}/{name}", kind.name(), self.namespace);
+        let request = || match kind {
+            Kind::Node => format!("{verb} {}", kind.name()),
+            _ => format!("{verb} {} {}/{name}", kind.name(), self.namespace),
+        };
         let result = match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(source)) => Err(Error::Failed {
@@ -287,6 +307,7 @@ impl Kind {
             Self::Service => "service",
             Self::Pod => "pod",
             Self::Event => "event",
+            Self::Node => "node",
         }
     }
 
@@ -296,6 +317,7 @@ impl Kind {
             Self::Service => ("/api/v1", "services"),
             Self::Pod => ("/api/v1", "pods"),
             Self::Event => ("/apis/events.k8s.io/v1", "events"),
+            Self::Node => ("/api/v1", "nodes"),
         }
     }
 }

@@ -86,7 +86,7 @@ fn event(note: &Note, namespace: &str, pod: &str, number: u32, time: &str) -> Va
     let (api_version, kind) = match note.about.kind {
         Kind::Lease => ("coordination.k8s.io/v1", "Lease"),
         Kind::Service => ("v1", "Service"),
-        Kind::Pod | Kind::Event => ("v1", "Pod"),
+        Kind::Pod | Kind::Event | Kind::Node => ("v1", "Pod"),
     };
     let mut regarding = json!({
         "apiVersion": api_version, "kind": kind, "namespace": namespace, "name": note.about.name,

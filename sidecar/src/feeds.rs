@@ -1,5 +1,5 @@
-//! The four watches of a sidecar, and what the driver hears of them: its pod, its peers, its
-//! Services, its Lease.
+//! The watches of a sidecar, and what the driver hears of them: its pod, its peers, ranked by what
+//! is known of their nodes, its Services, its Lease.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::api::{Api, Kind, Selector};
 use crate::clock::Clock;
 use crate::peers::{Labelled, Peers};
 use crate::watch::{Change, Closed, Feed, follow};
-use crate::{lease, pod, service};
+use crate::{lease, node, pod, service};
 
 /// What a watch shows. It may be old news.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ pub(crate) fn start(
         kind,
         selector,
         poll,
+        optional: false,
         reopen: reopen.clone(),
     };
     let named = |name: &str| Selector::Name(name.to_owned());
@@ -67,16 +68,22 @@ pub(crate) fn start(
     let own = feed(Kind::Pod, named(watched.identity.pod.as_str()), Some(POLL));
     tasks.spawn(follow(own, out.clone(), |change| Some(own_pod(change))));
 
-    let mut peers = Peers::new(
+    let peers = Peers::new(
         watched.lease,
         watched.container,
         watched.clock,
         watched.length,
     );
     let labelled = feed(Kind::Pod, Selector::Label(LABEL), None);
-    tasks.spawn(follow(labelled, out.clone(), move |change| {
-        peers.take(change).map(News::Peers)
-    }));
+    let cordoned = Feed {
+        optional: true,
+        ..feed(Kind::Node, Selector::Field(node::CORDONED), None)
+    };
+    let (seen, pods) = mpsc::channel(QUEUE);
+    tasks.spawn(follow(labelled, seen, Some));
+    let (seen, nodes) = mpsc::channel(QUEUE);
+    tasks.spawn(follow(cordoned, seen, Some));
+    tasks.spawn(rank(peers, pods, nodes, out.clone()));
 
     for (index, name) in watched.services.iter().enumerate() {
         let service = feed(Kind::Service, named(name), Some(POLL));
@@ -89,6 +96,26 @@ pub(crate) fn start(
     let lease = feed(Kind::Lease, named(watched.lease), None);
     tasks.spawn(follow(lease, out, the_lease));
     news
+}
+
+/// Tells of each new ranking.
+async fn rank(
+    mut peers: Peers,
+    mut pods: mpsc::Receiver<Change<pod::Object>>,
+    mut cordoned: mpsc::Receiver<Change<node::Object>>,
+    out: mpsc::Sender<News>,
+) -> Result<(), Closed> {
+    loop {
+        let ranking = tokio::select! {
+            Some(change) = pods.recv() => peers.take(change),
+            Some(change) = cordoned.recv() => peers.take_cordoned(change),
+            else => return Err(Closed),
+        };
+        if let Some(ranking) = ranking {
+            let news = News::Peers(ranking);
+            out.send(news).await.map_err(|_| Closed)?;
+        }
+    }
 }
 
 fn own_pod(change: Change<pod::Object>) -> News {

@@ -23,6 +23,7 @@ mod lanes;
 mod lease;
 mod log;
 mod metrics;
+mod node;
 mod notices;
 mod notify;
 mod own_pod;

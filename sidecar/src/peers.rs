@@ -3,14 +3,16 @@
 //! Must not know: who leads.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::names::{self, env};
 use election::{Identity, Peer, PodName, PodUid};
+use tracing::debug;
 
 use crate::clock::Clock;
+use crate::node;
 use crate::pod::{Container, Object};
 use crate::watch::Change;
 
@@ -23,6 +25,8 @@ pub(crate) struct Peers {
     /// Who was unready so lately ranks behind the others.
     rest: Duration,
     pods: BTreeMap<String, Ranked>,
+    /// The cordoned nodes, as far as they may be read.
+    cordoned: BTreeSet<String>,
 }
 
 /// A pod of the election, with its labels, for the Services' selectors.
@@ -38,6 +42,7 @@ struct Ranked {
     pod: Labelled,
     leaving: bool,
     disrupted: bool,
+    node: Option<String>,
     /// When it was last seen to turn unready.
     faltered: Option<Duration>,
     template: Option<String>,
@@ -55,10 +60,11 @@ impl Peers {
             clock,
             rest,
             pods: BTreeMap::new(),
+            cordoned: BTreeSet::new(),
         }
     }
 
-    /// Takes a change of the watch; the new list, if it is another one.
+    /// Takes a change of the pods; the new list, if it is another one.
     pub(crate) fn take(&mut self, change: Change<Object>) -> Option<Vec<Labelled>> {
         let before = self.ranking();
         match change {
@@ -79,6 +85,27 @@ impl Peers {
             Change::Unavailable => {
                 self.pods.clear();
             }
+        }
+        Some(self.ranking()).filter(|after| *after != before)
+    }
+
+    /// Takes a change of the cordoned nodes; the new list, if it is another one.
+    pub(crate) fn take_cordoned(&mut self, change: Change<node::Object>) -> Option<Vec<Labelled>> {
+        let (before, known) = (self.ranking(), self.cordoned.clone());
+        match change {
+            Change::All(nodes) => {
+                self.cordoned = nodes.into_iter().map(|node| node.metadata.name).collect();
+            }
+            Change::Put(node) => {
+                self.cordoned.insert(node.metadata.name);
+            }
+            Change::Gone(node) => {
+                self.cordoned.remove(&node.metadata.name);
+            }
+            Change::Unavailable => self.cordoned.clear(),
+        }
+        if self.cordoned != known {
+            debug!(nodes = ?self.cordoned, "cordoned nodes");
         }
         Some(self.ranking()).filter(|after| *after != before)
     }
@@ -114,6 +141,7 @@ impl Peers {
             },
             leaving,
             disrupted: pod.is_to_be_disrupted(),
+            node: pod.spec.node_name.clone(),
             faltered: if falters {
                 Some(self.clock.now())
             } else {
@@ -126,9 +154,9 @@ impl Peers {
         })
     }
 
-    /// Not terminating, then ready, then not about to be taken away nor unready of late, then of the
-    /// newest template, then the one that a StatefulSet updates last, then ready for longest, then
-    /// by name.
+    /// Not terminating, then ready, then not about to be taken away, then on a node that is not
+    /// cordoned, then not unready of late, then of the newest template, then the one that a
+    /// StatefulSet updates last, then ready for longest, then by name.
     fn ranking(&self) -> Vec<Labelled> {
         let now = self.clock.now();
         let mut newest: BTreeMap<&Option<String>, &Option<String>> = BTreeMap::new();
@@ -140,10 +168,12 @@ impl Peers {
         let mut pods: Vec<&Ranked> = self.pods.values().collect();
         pods.sort_by_key(|pod| {
             let faltered = pod.faltered.map(|at| now.saturating_sub(at));
+            let node = pod.node.as_ref();
             (
                 pod.leaving,
                 Reverse(pod.pod.peer.candidate),
                 pod.disrupted,
+                node.is_some_and(|node| self.cordoned.contains(node)),
                 faltered.is_some_and(|age| age < self.rest),
                 Reverse(newest.get(&pod.template)),
                 pod.ordinal,
@@ -312,6 +342,45 @@ mod tests {
             .push(json!({ "type": "DisruptionTarget", "status": "True" }));
         let ranking = peers.take(Change::Put(object(disrupted))).unwrap();
         assert_eq!(names_of(&ranking), ["c", "a", "b"]);
+    }
+
+    fn node(name: &str) -> node::Object {
+        serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap()
+    }
+
+    #[test]
+    fn who_is_on_a_cordoned_node_ranks_behind_until_it_is_uncordoned() {
+        let mut peers = election();
+        let on = |name: &str, node: &str| {
+            let mut raw = pod(name, "2026-01-01T00:00:00Z", &injected());
+            raw["spec"]["nodeName"] = json!(node);
+            raw
+        };
+        let mut disrupted = on("c", "n3");
+        disrupted["status"]["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "DisruptionTarget", "status": "True" }));
+        let mut unready = on("d", "n4");
+        unready["status"]["conditions"][0]["status"] = json!("False");
+        let all = [on("a", "n1"), on("b", "n2"), disrupted, unready].map(object);
+        assert!(peers.take_cordoned(Change::All(vec![node("n0")])).is_none());
+        peers.take(Change::All(all.to_vec()));
+        let ranking = peers.take_cordoned(Change::Put(node("n1"))).unwrap();
+        assert_eq!(names_of(&ranking), ["b", "a", "c", "d"]);
+        assert!(
+            ranking[1].peer.candidate,
+            "it may lead where nobody else can"
+        );
+        assert!(peers.take_cordoned(Change::Put(node("n1"))).is_none());
+        let ranking = peers.take_cordoned(Change::Gone(node("n1"))).unwrap();
+        assert_eq!(names_of(&ranking), ["a", "b", "c", "d"]);
+        let listed = Change::All(vec![node("n1"), node("n2")]);
+        assert!(peers.take_cordoned(listed).is_none(), "all alike");
+        let ranking = peers.take_cordoned(Change::Gone(node("n2"))).unwrap();
+        assert_eq!(names_of(&ranking), ["b", "a", "c", "d"]);
+        let ranking = peers.take_cordoned(Change::Unavailable).unwrap();
+        assert_eq!(names_of(&ranking), ["a", "b", "c", "d"]);
     }
 
     #[test]

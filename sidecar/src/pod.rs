@@ -45,6 +45,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Spec {
+    pub(crate) node_name: Option<String>,
     pub(crate) containers: Vec<Container>,
     pub(crate) init_containers: Vec<Container>,
 }

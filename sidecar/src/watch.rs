@@ -29,6 +29,9 @@ const FORBIDDEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// So many refusals in a row are believed: an API server that has just started does not know the
 /// Roles yet.
 const PATIENCE: u32 = 3;
+/// What is optional is opened again, or asked for while it is forbidden, after this, less some
+/// jitter: with the four other watches it stays below 0.003 requests a second.
+const SELDOM: Duration = Duration::from_hours(1);
 
 /// What to watch.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub(crate) struct Feed {
     pub(crate) selector: Selector,
     /// Where watching is forbidden, GET the object by its name so often.
     pub(crate) poll: Option<Duration>,
+    /// The election does without it, so it may be forbidden for good.
+    pub(crate) optional: bool,
     /// Changes when there is reason to doubt the connections: then the watch is opened again.
     pub(crate) reopen: watch::Receiver<u64>,
 }
@@ -89,27 +94,22 @@ where
 {
     let mut backoff = Backoff::default();
     let mut refusals = 0_u32;
-    let mut pause = FORBIDDEN.0;
     loop {
         let opened = tokio::time::Instant::now();
         let end = list_and_watch(&mut feed, &out, &mut convert, &mut backoff).await?;
         if opened.elapsed() > FORBIDDEN.1 {
-            (refusals, pause) = (0, FORBIDDEN.0);
+            refusals = 0;
         }
         match end {
             End::Over | End::Lost | End::Failed => backoff.pause(&mut feed.reopen).await,
             End::Forbidden => {
                 refusals = refusals.saturating_add(1);
                 if refusals == PATIENCE {
-                    warn!(
-                        kind = feed.kind.name(),
-                        ns = feed.api.namespace(),
-                        "forbidden to list or watch: add both verbs to the Role; asking slowly"
-                    );
+                    feed.complain();
                     send(&out, convert(Change::Unavailable)).await?;
                 }
+                let pause = after_refusals(refusals, feed.optional);
                 poll_while_forbidden(&feed, &out, &mut convert, pause).await?;
-                pause = (pause * 2).min(FORBIDDEN.1);
             }
         }
     }
@@ -167,7 +167,8 @@ async fn watch_once<T, U>(
 where
     T: Versioned + Clone + DeserializeOwned + Send + 'static,
 {
-    let seconds = LENGTH.mul_f64(1.0 - 0.2 * random()).as_secs();
+    let length = if feed.optional { SELDOM } else { LENGTH };
+    let seconds = shortened(length).as_secs();
     let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     let stream = feed
         .api
@@ -257,6 +258,21 @@ async fn send<U>(out: &mpsc::Sender<U>, news: Option<U>) -> Result<(), Closed> {
     }
 }
 
+impl Feed {
+    fn complain(&self) {
+        let kind = self.kind.name();
+        if self.optional {
+            debug!(kind, "forbidden to list or watch: doing without");
+        } else {
+            warn!(
+                kind,
+                ns = self.api.namespace(),
+                "forbidden to list or watch: add both verbs to the Role; asking slowly"
+            );
+        }
+    }
+}
+
 impl End {
     fn of(code: Option<u16>) -> Self {
         match code {
@@ -293,6 +309,21 @@ impl Backoff {
     }
 }
 
+/// Until the next try after so many refusals in a row.
+fn after_refusals(refusals: u32, optional: bool) -> Duration {
+    if optional && refusals >= PATIENCE {
+        return shortened(SELDOM);
+    }
+    let (first, longest) = FORBIDDEN;
+    let doubled = refusals.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doubled).min(longest)
+}
+
+/// Less up to a fifth, so that many sidecars do not ask at once.
+fn shortened(length: Duration) -> Duration {
+    length.mul_f64(1.0 - 0.2 * random())
+}
+
 /// Evenly between 0 and 1. The standard library's hashers are seeded at random.
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish();
@@ -301,7 +332,7 @@ fn random() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{BACKOFF, Backoff, Duration, random};
+    use super::{BACKOFF, Backoff, Duration, FORBIDDEN, LENGTH, SELDOM, after_refusals, random};
 
     #[test]
     fn pauses_double_up_to_a_bound_for_ever() {
@@ -315,6 +346,27 @@ mod tests {
             );
             expected = (expected * 2).min(BACKOFF.1);
         }
+    }
+
+    #[test]
+    fn what_is_needed_is_asked_for_while_it_is_forbidden() {
+        let seconds = |refusals| after_refusals(refusals, false).as_secs();
+        let pauses: Vec<u64> = (1..=7).map(seconds).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(after_refusals(u32::MAX, false), FORBIDDEN.1);
+    }
+
+    #[test]
+    fn what_is_optional_is_given_up_while_it_is_forbidden() {
+        assert_eq!(after_refusals(1, true), Duration::from_secs(1));
+        assert_eq!(after_refusals(2, true), Duration::from_secs(2));
+        for refusals in [3, 4, 1000, u32::MAX] {
+            let pause = after_refusals(refusals, true);
+            assert!(pause <= SELDOM && pause >= SELDOM * 4 / 5, "{pause:?}");
+        }
+        // Own pod, pods, one Service, Lease; jitter takes off a tenth on average.
+        let a_second = |every: Duration| 1.0 / (0.9 * every.as_secs_f64());
+        assert!(4.0 * a_second(LENGTH) + a_second(SELDOM) < 0.003);
     }
 
     #[test]

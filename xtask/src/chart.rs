@@ -57,6 +57,17 @@ pub(crate) async fn check() -> Result<()> {
         );
     }
     println!("policies: by value, three or none");
+
+    let readers = [&template[..], &["--set", "sidecar.nodeReaders={shop,*}"]].concat();
+    let rendered = helm(&readers).await?;
+    let text = String::from_utf8_lossy(&rendered.stdout);
+    let plain = String::from_utf8_lossy(&first.stdout);
+    let groups = text.matches("name: system:serviceaccounts").count();
+    ensure!(
+        rendered.status.success() && groups == 2 && !plain.contains("nodes"),
+        "sidecar.nodeReaders renders {groups} groups for two, or the chart grants nodes without it"
+    );
+    println!("nodes: read by those whom a value names");
     Ok(())
 }
 

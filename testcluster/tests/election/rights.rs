@@ -2,11 +2,12 @@
 //! Role of its user's.
 
 use kube::ResourceExt as _;
+use serde_json::json;
 use testcluster::Signal;
 
 use crate::{
     scene,
-    support::{KEY, SIDECAR, Scene, selector},
+    support::{KEY, SIDECAR, STATUS, Scene, selector},
 };
 
 const BY_HAND: &str = include_str!("../../../docs/added-by-hand.yaml");
@@ -57,6 +58,23 @@ async fn works_with_the_originals_role() {
     scene.kubectl(&["delete", "pod", &second.pod]).await;
     scene.next("web", &second).await;
     scene.record.check().await.unwrap();
+}
+
+/// Only the chart's value `sidecar.nodeReaders` lets them, and names no namespace here.
+#[tokio::test]
+async fn who_may_not_read_nodes_soon_asks_no_more() {
+    let scene = scene("nodes").await;
+    let leader = scene.elect("web", 1, json!({})).await;
+    said(&scene, &leader.pod, "doing without").await;
+    let node = scene.cluster.node();
+    let metrics = node.get(&scene.namespace, &leader.pod, STATUS, "/metrics");
+    let (_, metrics) = metrics.await.unwrap();
+    let lines = metrics.lines();
+    let asked: Vec<_> = lines
+        .filter(|line| line.contains("resource=\"node\""))
+        .collect();
+    let refused = "{resource=\"node\",verb=\"list\",outcome=\"refused\"} 3";
+    assert!(asked.len() == 1 && asked[0].ends_with(refused), "{asked:?}");
 }
 
 #[tokio::test]

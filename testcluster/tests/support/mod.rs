@@ -38,7 +38,7 @@ use tokio::{
 pub const KEY: &str = "service-leader-election";
 pub const SIDECAR: &str = "service-leader-election";
 /// The sidecar's status endpoint.
-const STATUS: u16 = 28086;
+pub const STATUS: u16 = 28086;
 const APP: u16 = 8080;
 
 /// How many tests of a binary run at a time: what two cores bear.
