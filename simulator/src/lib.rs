@@ -15,6 +15,7 @@ mod schedule;
 mod server;
 mod settle;
 mod turns;
+mod upkeep;
 mod world;
 
 pub use budget::Budget;

@@ -14,6 +14,8 @@ pub(crate) struct Node {
     pub(crate) behind: Behind,
     /// What a cache kept, to show it once more.
     pub(crate) kept: Option<Box<Server>>,
+    /// The pod is gone for good: nothing happens there any more.
+    pub(crate) retired: bool,
 }
 
 /// What the watches have yet to show.
@@ -44,6 +46,7 @@ impl Node {
             messages: Vec::new(),
             behind: Behind::all(),
             kept: None,
+            retired: false,
         }
     }
 

@@ -63,8 +63,8 @@ impl World {
         self.budget = Budget::default();
         self.frozen = None;
         self.outage = false;
-        for pod in &mut self.server.pods {
-            pod.ready = true;
+        for (pod, node) in self.server.pods.iter_mut().zip(&self.nodes) {
+            pod.ready = !node.retired;
         }
         for node in 0..self.nodes.len() {
             if self.server.pods.get(node).is_some_and(|pod| pod.leaving) {
@@ -163,7 +163,11 @@ impl World {
     }
 
     /// As [`World::run`], in steps of time that tell more.
-    fn measure(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
+    pub(crate) fn measure(
+        &mut self,
+        limit: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> Option<Duration> {
         let tick = std::mem::replace(&mut self.tick, Self::STEP);
         let took = self.run(limit, done);
         self.tick = tick;
@@ -213,7 +217,7 @@ impl World {
         self.server.holder() == Some(leader) && self.server.services.iter().flatten().all(named)
     }
 
-    fn leading_node(&self) -> Option<usize> {
+    pub(crate) fn leading_node(&self) -> Option<usize> {
         let leads = |identity: &Identity| self.leaders() == [identity];
         self.nodes
             .iter()

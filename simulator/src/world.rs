@@ -116,7 +116,7 @@ impl World {
     pub fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
         for (node, it) in self.nodes.iter().enumerate() {
-            if self.frozen != Some(node) {
+            if self.frozen != Some(node) && !it.retired {
                 self.choices_of(node, it, &mut choices);
             }
         }

@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     MovedByOutage,
     /// The leader was lost while the server stumbled now and then, and nobody followed in time.
     LateThroughHiccups(Option<Duration>),
+    /// A pod that did not lead was deleted, and the leadership moved.
+    MovedByUpkeep,
 }
 
 /// The server stumbles after so long, for so long.
@@ -146,6 +148,11 @@ impl Run {
         } else {
             self.hiccup()?;
         }
+        match self.numbers.below(3) {
+            0 => self.roll_out()?,
+            1 => self.drain()?,
+            _ => self.scale_down()?,
+        }
         Ok(self.account)
     }
 
@@ -248,6 +255,65 @@ impl Run {
             return Err(Failure::MovedByOutage);
         }
         Ok(())
+    }
+
+    /// Every pod is replaced, one after the other, the leader's last, as its deletion cost has it: one
+    /// switch in all.
+    fn roll_out(&mut self) -> Result<(), Failure> {
+        self.note("rolling out");
+        for node in self.others() {
+            self.keep_leading(node)?;
+            self.pass(Duration::from_secs(2))?;
+        }
+        let leader = self.world.leading().into_iter().collect::<Vec<_>>();
+        self.move_from(&leader)
+    }
+
+    /// The leader's node is drained, and with it about half of the other pods.
+    fn drain(&mut self) -> Result<(), Failure> {
+        self.note("draining");
+        let others = self.others();
+        let some = others.iter().skip(1).copied();
+        let mut gone: Vec<usize> = some.filter(|_| self.numbers.below(2) == 0).collect();
+        gone.extend(self.world.leading());
+        self.move_from(&gone)
+    }
+
+    /// All but the leader go, as its deletion cost has it, and none comes: no switch.
+    fn scale_down(&mut self) -> Result<(), Failure> {
+        self.note("scaling down");
+        for node in self.others() {
+            self.keep_leading(node)?;
+            self.world.retire(node);
+        }
+        self.rest()
+    }
+
+    fn others(&self) -> Vec<usize> {
+        let leader = self.world.leading();
+        let all = 0..self.world.pods();
+        all.filter(|node| Some(*node) != leader).collect()
+    }
+
+    fn keep_leading(&mut self, other: usize) -> Result<(), Failure> {
+        let before = self.world.leading();
+        let took = self.world.evict_all(&[other]);
+        self.judge()?;
+        if took != Some(Duration::ZERO) || self.world.leading() != before {
+            return Err(Failure::MovedByUpkeep);
+        }
+        Ok(())
+    }
+
+    fn move_from(&mut self, nodes: &[usize]) -> Result<(), Failure> {
+        let took = self.world.evict_all(nodes);
+        self.account.time += took.unwrap_or_default();
+        self.judge()?;
+        if took.is_none_or(|took| took > Cause::Evicted.bound(&Timing::default())) {
+            return Err(Failure::Late(Cause::Evicted, took));
+        }
+        self.account.switches += 1;
+        self.rest()
     }
 
     /// The server stumbles now and then, and what stood before does not count: thrice a lease must do.
