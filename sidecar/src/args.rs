@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
@@ -12,6 +13,7 @@ use futures::Stream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::in_one_line;
+use crate::clock::System;
 use crate::log::{self, Format, Level};
 use crate::run::{Settings, run};
 
@@ -130,6 +132,7 @@ impl Args {
             container: Some(container).filter(|container| !container.is_empty()),
             listen,
             notify_port,
+            time: Arc::new(System),
         };
         run(settings, stop).await?;
         Ok(())

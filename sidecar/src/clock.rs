@@ -3,34 +3,59 @@
 //! The election counts on a clock that goes on in suspend and that nobody can set. The wall clock
 //! is for what people read: a Lease's times, an Event's, `validUntil`. Nothing is decided by it.
 
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Time since it was started, on `CLOCK_BOOTTIME`.
+/// What a candidate reads the time from.
+pub trait Time: Debug + Send + Sync {
+    /// Time since any one moment, on a clock that goes on in suspend and that nobody can set.
+    fn since_boot(&self) -> Duration;
+
+    /// The wall clock, for people.
+    fn wall(&self) -> Timestamp;
+}
+
+/// The machine's own clocks: `CLOCK_BOOTTIME` and the wall clock.
 #[derive(Debug, Clone, Copy)]
+pub struct System;
+
+impl Time for System {
+    fn since_boot(&self) -> Duration {
+        read(ClockId::Boottime)
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Time since it was started.
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
+    time: Arc<dyn Time>,
     origin: Duration,
 }
 
 impl Clock {
     /// A clock that shows zero now.
-    pub(crate) fn start() -> Self {
-        Self {
-            origin: since_boot(),
-        }
+    pub(crate) fn start(time: Arc<dyn Time>) -> Self {
+        let origin = time.since_boot();
+        Self { time, origin }
     }
 
     /// What it shows.
     pub(crate) fn now(&self) -> Duration {
-        since_boot().saturating_sub(self.origin)
+        self.time.since_boot().saturating_sub(self.origin)
     }
-}
 
-/// The wall clock, for people.
-pub(crate) fn wall() -> Timestamp {
-    Timestamp::now()
+    /// The wall clock, for people.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.time.wall()
+    }
 }
 
 /// User and system CPU time of this process.
@@ -41,10 +66,6 @@ pub(crate) fn process_time() -> Duration {
 /// Kubernetes' `MicroTime`.
 pub(crate) fn micro_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
-}
-
-fn since_boot() -> Duration {
-    read(ClockId::Boottime)
 }
 
 fn read(clock: ClockId) -> Duration {

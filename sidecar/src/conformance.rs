@@ -17,6 +17,7 @@ use simulator::{PodObject, Request, Server};
 use testcluster::{Cluster, Options};
 
 use crate::api::Api;
+use crate::clock::{Clock, System};
 use crate::lanes::{self, Found, Names};
 use crate::lease;
 use crate::metrics::Metrics;
@@ -224,9 +225,10 @@ impl<'a> Real<'a> {
 impl Side for Real<'_> {
     async fn ask(&mut self, request: Request) -> Event {
         let (api, names) = (self.api.clone(), Arc::clone(&self.names));
+        let clock = Clock::start(Arc::new(System));
         let answer = match request {
             Request::ReadLease => {
-                lanes::ask_for_the_lease(Action::ReadLease, api, names, None).await
+                lanes::ask_for_the_lease(Action::ReadLease, api, names, None, clock).await
             }
             Request::WriteLease { record, seen } => {
                 let known = seen.and_then(|seen| self.leases.get(&seen).cloned());
@@ -236,10 +238,10 @@ impl Side for Real<'_> {
                     timeout: Duration::from_secs(5),
                     cause: Cause::Begin(How::Vacant),
                 };
-                lanes::ask_for_the_lease(action, api, names, known).await
+                lanes::ask_for_the_lease(action, api, names, known, clock).await
             }
             Request::ReadPod(pod) => {
-                lanes::ask_for_the_lease(Action::ReadPod(pod), api, names, None).await
+                lanes::ask_for_the_lease(Action::ReadPod(pod), api, names, None, clock).await
             }
             Request::ReadServices => {
                 lanes::ask_for_services(Action::ReadServices, api, names).await

@@ -223,8 +223,9 @@ impl Driver {
                     self.parts.metrics.slow_path();
                 }
                 let (api, known) = (self.lease_api.clone(), self.lease.clone());
+                let clock = self.parts.clock.clone();
                 let told = self.parts.notify.before(&action);
-                let request = ask_for_the_lease(action, api, names, known);
+                let request = ask_for_the_lease(action, api, names, known, clock);
                 self.lease_lane = Some(match told {
                     // A planned handover waits until the application knows, within a bound.
                     Some(told) => Box::pin(told.then(|()| request)),

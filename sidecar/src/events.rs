@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::api::{Api, Kind};
-use crate::clock::{micro_time, wall};
+use crate::clock::{Clock, micro_time};
 
 /// How many may wait.
 const QUEUE: usize = 32;
@@ -62,12 +62,18 @@ impl Queue {
 }
 
 /// Writes Events until the queue is closed and empty.
-pub(crate) async fn publish(api: Api, pod: String, mut waiting: mpsc::Receiver<Note>) {
+pub(crate) async fn publish(
+    api: Api,
+    pod: String,
+    clock: Clock,
+    mut waiting: mpsc::Receiver<Note>,
+) {
     let mut forbidden = false;
     let mut number = 0_u32;
     while let Some(note) = waiting.recv().await {
         number = number.wrapping_add(1);
-        let event = event(&note, api.namespace(), &pod, number, &micro_time(wall()));
+        let time = micro_time(clock.wall());
+        let event = event(&note, api.namespace(), &pod, number, &time);
         match api.create(Kind::Event, &event, TIMEOUT).await {
             Ok(()) => {}
             Err(error) if error.code() == Some(403) && !forbidden => {

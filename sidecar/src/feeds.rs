@@ -71,7 +71,7 @@ pub(crate) fn start(
     let peers = Peers::new(
         watched.lease,
         watched.container,
-        watched.clock,
+        watched.clock.clone(),
         watched.length,
     );
     let labelled = feed(Kind::Pod, Selector::Label(LABEL), None);

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::clock::{Clock, wall};
+use crate::clock::Clock;
 use crate::metrics::{CONTENT_TYPE, Metrics, Now};
 
 /// What the driver knows, as it published it last.
@@ -150,7 +150,7 @@ impl Status {
             epoch: snapshot.epoch.clone(),
             term: snapshot.term,
             valid_until: left
-                .and_then(|left| wall().checked_add(left).ok())
+                .and_then(|left| self.clock.wall().checked_add(left).ok())
                 .map(|end| format!("{end:.3}")),
             confirmed: left.is_some() || (heard && snapshot.leads_until.is_none()),
         }
@@ -273,13 +273,14 @@ async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::System;
 
     const LEASE: Duration = Duration::from_secs(12);
 
     fn status(snapshot: Snapshot) -> Status {
         let (_, receiver) = watch::channel(snapshot);
         Status {
-            clock: Clock::start(),
+            clock: Clock::start(Arc::new(System)),
             lease: LEASE,
             snapshot: receiver,
             metrics: Metrics::new("web"),
@@ -302,7 +303,7 @@ mod tests {
         let (sender, receiver) = watch::channel(Snapshot::default());
         let mut status = status(Snapshot::default());
         status.snapshot = receiver;
-        let clock = status.clock;
+        let clock = status.clock.clone();
         let mut listener = listener(status);
         let first = listener.next().await.unwrap();
         assert!(!first.is_leader);

@@ -10,7 +10,7 @@ use election::{Action, Event, Failure, PodName, Timing};
 use futures::future::BoxFuture;
 
 use crate::api::{Api, Error};
-use crate::clock::wall;
+use crate::clock::Clock;
 use crate::{lease, pod, service};
 
 /// A request under way, if there is one.
@@ -64,6 +64,7 @@ pub(crate) fn ask_for_the_lease(
     api: Api,
     names: Arc<Names>,
     known: Option<lease::Object>,
+    clock: Clock,
 ) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
         match action {
@@ -76,7 +77,7 @@ pub(crate) fn ask_for_the_lease(
                 let change = lease::Change {
                     record: &record,
                     cause: &cause,
-                    now: wall(),
+                    now: clock.wall(),
                 };
                 let written = lease::write(&api, &names.lease, known, &change, seen, timeout);
                 let (result, object, error) = written.await;

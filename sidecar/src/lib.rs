@@ -36,5 +36,6 @@ mod service;
 mod stopwatch;
 mod watch;
 
+pub use clock::{System, Time};
 pub use http::Error as HttpError;
 pub use run::{Error, Settings, run};

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::clock::wall;
+use crate::clock::{System, Time as _};
 use crate::process;
 
 /// The content type of [`Metrics::encode`].
@@ -95,7 +95,7 @@ impl Metrics {
             election: Election {
                 name: lease.to_owned(),
             },
-            started: wall().as_duration().as_secs_f64(),
+            started: System.wall().as_duration().as_secs_f64(),
             master: Family::default(),
             slow_path: Family::default(),
             terms: Counter::default(),

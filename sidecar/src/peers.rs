@@ -234,6 +234,7 @@ fn argument<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::System;
     use contract::names::LABEL;
     use serde_json::{Value, json};
 
@@ -267,7 +268,8 @@ mod tests {
 
     fn election() -> Peers {
         let rest = Duration::from_secs(12);
-        Peers::new("service-leader-election-web", None, Clock::start(), rest)
+        let clock = Clock::start(Arc::new(System));
+        Peers::new("service-leader-election-web", None, clock, rest)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::api::{Api, Error as ApiError, Kind};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::driver::{Driver, Ending, Parts};
 use crate::feeds::{Watched, start};
 use crate::http::{self, Snapshot, Status};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The application's own port, if it wants to be told that it leads, or no longer.
     pub notify_port: Option<u16>,
+    /// What the time is read from.
+    pub time: Arc<dyn Time>,
 }
 
 /// Why a candidate ended otherwise than it was asked to.
@@ -81,13 +83,14 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
         container,
         listen,
         notify_port,
+        time,
     } = settings;
-    let clock = Clock::start();
+    let clock = Clock::start(time);
     let metrics = Metrics::new(&lease);
     let api = Api::new(cluster, &namespace, metrics.clone()).map_err(Error::Client)?;
     let (snapshot, answers) = watch::channel(Snapshot::default());
     let status = Status {
-        clock,
+        clock: clock.clone(),
         lease: timing.lease(),
         snapshot: answers,
         metrics: metrics.clone(),
@@ -109,7 +112,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
     info!(ns = namespace, name = %pod, uid = %identity.uid, lease, ?services, "taking part");
 
     let (queue, waiting) = events::queue();
-    let publish = events::publish(api.clone(), pod.as_str().to_owned(), waiting);
+    let publish = events::publish(api.clone(), pod.as_str().to_owned(), clock.clone(), waiting);
     let mut publisher = Task(tokio::spawn(publish));
     let (reopen, reopened) = watch::channel(0);
     let mut followers = JoinSet::new();
@@ -118,7 +121,7 @@ pub async fn run(settings: Settings, stop: impl Stream<Item = ()> + Unpin) -> Re
         lease: &lease,
         services: &services,
         container: container.as_deref(),
-        clock,
+        clock: clock.clone(),
         length: timing.lease(),
     };
     let news = start(&watched, &api, &reopened, &mut followers);
