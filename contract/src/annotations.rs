@@ -45,6 +45,8 @@ pub struct Spec {
     pub container: Option<ContainerName>,
     /// The sidecar's port.
     pub port: Port,
+    /// Whether the user chose the port.
+    pub port_is_written: bool,
     /// The application's own port, where it wants to be told.
     pub notify_port: Option<Port>,
     /// The lease's length.
@@ -247,6 +249,7 @@ impl Reader<'_> {
             services,
             container: self.read(annotation::CONTAINER, ContainerName::parse),
             port: self.read(annotation::PORT, Port::parse).unwrap_or_default(),
+            port_is_written: self.annotations.contains_key(annotation::PORT),
             notify_port: self.read(annotation::NOTIFY_PORT, Port::parse),
             timing: self
                 .read(annotation::LEASE_DURATION, Timing::parse)
@@ -263,6 +266,7 @@ impl Reader<'_> {
                 memory_limit: self.read(annotation::MEMORY_LIMIT, Quantity::parse),
             },
         };
+        self.not_itself(&spec);
         let resources = &spec.resources;
         self.not_above(
             annotation::CPU_REQUEST,
@@ -275,6 +279,17 @@ impl Reader<'_> {
             resources.memory_limit.as_ref(),
         );
         Some(spec)
+    }
+
+    /// A sidecar that tells itself tells nobody.
+    fn not_itself(&mut self, spec: &Spec) {
+        if spec.notify_port == Some(spec.port) {
+            self.errors.push(AnnotationError {
+                key: annotation::NOTIFY_PORT,
+                value: spec.port.number().to_string(),
+                reason: "it is the sidecar's own port: write the application's".to_owned(),
+            });
+        }
     }
 
     fn not_above(

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{names, values::ServiceName};
+use crate::{
+    names::{self, service_annotation},
+    values::ServiceName,
+};
 
 /// What is known of one Service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,8 +23,19 @@ pub enum ServiceFact {
     WithoutSelector,
     /// It is an alias for a DNS name.
     ExternalName,
-    /// It selects pods by these labels; ours is left out.
-    Selects(BTreeMap<String, String>),
+    /// It selects pods.
+    Selects(Selecting),
+}
+
+/// A Service that selects pods.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selecting {
+    /// By these labels; ours is left out.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it has no address of its own, so that its name stands for those of its pods.
+    pub headless: bool,
+    /// The workloads that claim it, as `Kind/name`, of which the controller has heard.
+    pub claimed_by: Vec<String>,
 }
 
 impl ServiceFact {
@@ -30,7 +44,7 @@ impl ServiceFact {
         if service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName") {
             return Self::ExternalName;
         }
-        let selector: BTreeMap<_, _> = service
+        let labels: BTreeMap<_, _> = service
             .pointer("/spec/selector")
             .and_then(Value::as_object)
             .into_iter()
@@ -38,11 +52,21 @@ impl ServiceFact {
             .filter(|(key, _)| *key != names::LABEL)
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
             .collect();
-        if selector.is_empty() {
-            Self::WithoutSelector
-        } else {
-            Self::Selects(selector)
+        if labels.is_empty() {
+            return Self::WithoutSelector;
         }
+        let claimed = service
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(service_annotation::CLAIMED)?.as_str());
+        Self::Selects(Selecting {
+            labels,
+            headless: service.pointer("/spec/clusterIP").and_then(Value::as_str) == Some("None"),
+            claimed_by: claimed
+                .into_iter()
+                .flat_map(|names| names.split(','))
+                .map(str::to_owned)
+                .collect(),
+        })
     }
 }
 

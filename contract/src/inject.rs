@@ -3,6 +3,8 @@
 //!
 //! Must not know: where the object comes from, what the cluster does with the patch.
 
+mod mesh;
+mod ports;
 mod record;
 mod sidecar;
 mod template;
@@ -17,7 +19,7 @@ use self::{record::Record, template::Injection};
 use crate::{
     annotations::{self, Spec, Wish},
     facts::Facts,
-    workload::{self, Kind},
+    workload::{self, Ending, Kind},
 };
 
 /// What holds for every injection of a cluster.
@@ -108,9 +110,23 @@ pub enum Reason {
     ByHand,
     /// Another object controls this one, and what is to be injected is injected there.
     Controlled,
+    /// The object's pods end when their work is done.
+    Unsupported,
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Injected,
+        Self::Kept,
+        Self::TakenOut,
+        Self::NotAnnotated,
+        Self::KeptOut,
+        Self::ByHand,
+        Self::Controlled,
+        Self::Unsupported,
+    ];
+
     /// A word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,6 +137,7 @@ impl Reason {
             Self::KeptOut => "kept-out",
             Self::ByHand => "by-hand",
             Self::Controlled => "controlled",
+            Self::Unsupported => "unsupported",
         }
     }
 }
@@ -160,7 +177,29 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     match wish {
         Wish::Elect(spec) => elect(request, settings, &spec),
         Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
-        Wish::Nothing => Ok(take_out(request, Reason::NotAnnotated)),
+        Wish::Nothing => Ok(Decision {
+            warnings: warnings::without_service(metadata),
+            ..take_out(request, Reason::NotAnnotated)
+        }),
+    }
+}
+
+/// Judges an object whose pods end. It is let in as it is.
+pub fn decide_ending(kind: Ending, object: &Value) -> Decision {
+    let metadata = object.get("metadata");
+    let reason = match annotations::parse(metadata) {
+        Ok(Wish::Nothing) => Reason::NotAnnotated,
+        Ok(Wish::KeepOut) => Reason::KeptOut,
+        // A bad value does no harm where none is obeyed.
+        Ok(Wish::Elect(_)) | Err(_) => Reason::Unsupported,
+    };
+    let warnings = match reason {
+        Reason::Unsupported => warnings::ending(kind),
+        _ => Vec::new(),
+    };
+    Decision {
+        warnings,
+        ..unchanged(reason)
     }
 }
 
@@ -183,8 +222,8 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
             Reason::Kept,
         ));
     }
-    if template::has_sidecar(&plain) {
-        warnings.by_hand();
+    if let Some(sidecar) = template::sidecar(&plain) {
+        warnings.by_hand(sidecar);
         return Ok(changed(
             request,
             template,
@@ -218,7 +257,7 @@ fn carried_over<'a>(request: &Request<'a>, plain: &Value) -> Option<&'a Value> {
     let same_template = Record::on(template)?.take_out(template) == *plain;
     let same_annotations = annotations::ours(request.old?.get("metadata"))
         == annotations::ours(request.object.get("metadata"));
-    (same_template && same_annotations && template::has_sidecar(template)).then_some(template)
+    (same_template && same_annotations && template::sidecar(template).is_some()).then_some(template)
 }
 
 fn old_template<'a>(request: &Request<'a>) -> Option<&'a Value> {

@@ -59,7 +59,8 @@ pub mod service_annotation {
     pub const LEADER: &str = "service-leader-election/leader";
     /// The epoch of the term that wrote the selector: the resourceVersion of a Lease write.
     pub const EPOCH: &str = "service-leader-election/epoch";
-    /// Set by the controller on a Service that it may un-pin: the namespaced workload.
+    /// Set by the controller on a Service that it may un-pin: the workloads that claim it, as
+    /// `Kind/name`, separated by commas.
     pub const CLAIMED: &str = "service-leader-election/claimed";
 }
 

@@ -4,12 +4,16 @@
 
 /// What a user wrote, fit for a message of one line.
 pub(crate) fn quoted(text: &str) -> String {
-    const MOST: usize = 64;
-    let mut shown: String = text.chars().take(MOST).collect();
+    format!("{:?}", shortened(text, 64))
+}
+
+/// A text of at most so many characters, and a mark where the rest is left out.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
-    format!("{shown:?}")
+    shown
 }
 
 /// The one of `known` that is most like `word`.

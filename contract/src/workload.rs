@@ -70,6 +70,38 @@ impl Kind {
     }
 }
 
+/// A kind of workload whose pods end when their work is done, so that nothing could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// `batch/v1` Job.
+    Job,
+    /// `batch/v1` CronJob.
+    CronJob,
+}
+
+impl Ending {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Job, Self::CronJob];
+
+    /// The API group and version of both.
+    pub const API_VERSION: &'static str = "batch/v1";
+
+    /// The kind of an object, by its `apiVersion` and `kind`.
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|ending| api_version == Self::API_VERSION && kind == ending.as_str())
+    }
+
+    /// The name, as the API has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::CronJob => "CronJob",
+        }
+    }
+}
+
 /// Whether another object controls this one.
 fn is_controlled(metadata: &Value) -> bool {
     let owners = metadata.get("ownerReferences").and_then(Value::as_array);

@@ -29,6 +29,33 @@ pub(super) struct Record {
     /// The value of our label, which was taken out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<String>,
+    /// Annotations for a mesh, which keep it off the sidecar's port.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mesh: Vec<Rewritten>,
+}
+
+/// An annotation that injection wrote or added to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rewritten {
+    /// The annotation's key.
+    pub(super) key: String,
+    /// Its value since then.
+    pub(super) value: String,
+    /// Its value before, where it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<String>,
+}
+
+impl Rewritten {
+    fn take_back(&self, annotations: &mut Map<String, Value>) {
+        if annotations.get(&self.key).and_then(Value::as_str) != Some(&self.value) {
+            return;
+        }
+        match &self.before {
+            Some(before) => annotations.insert(self.key.clone(), Value::from(before.as_str())),
+            None => annotations.remove(&self.key),
+        };
+    }
 }
 
 /// A map or list that injection had to make.
@@ -125,6 +152,9 @@ impl Record {
                     value.as_str() == Some(name)
                 });
             }
+            for rewritten in &self.mesh {
+                rewritten.take_back(annotations);
+            }
         }
         self.drop_if_empty(metadata, Created::Annotations, "annotations");
         if let Some(label) = &self.label
@@ -160,9 +190,14 @@ pub(super) fn items<'a>(template: &'a Value, list: &str) -> impl Iterator<Item =
         .flatten()
 }
 
+/// The text at this key of a map.
+pub(super) fn text<'a>(map: &'a Value, key: &str) -> Option<&'a str> {
+    map.get(key)?.as_str()
+}
+
 /// Whether an item of a list of containers or volumes has this name.
 fn is_named(item: &Value, name: &str) -> bool {
-    item.get("name").and_then(Value::as_str) == Some(name)
+    text(item, "name") == Some(name)
 }
 
 fn remove_if(map: &mut Map<String, Value>, key: &str, condition: impl FnOnce(&Value) -> bool) {

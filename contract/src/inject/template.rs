@@ -9,8 +9,8 @@ use json_patch::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Denied, Settings,
-    record::{Created, DEFAULT_CONTAINER, Record, has_named, items},
+    Denied, Settings, mesh, ports,
+    record::{Created, DEFAULT_CONTAINER, Record, has_named, items, text},
     sidecar,
 };
 use crate::{
@@ -43,7 +43,7 @@ impl Injection<'_> {
         };
         self.containers(spec, &mut record);
         self.account(spec, account.as_deref(), &mut record);
-        metadata(map, default_container, &mut record);
+        self.metadata(map, default_container, &mut record);
         Ok(template)
     }
 
@@ -102,6 +102,36 @@ impl Injection<'_> {
         record.service_account_name = Some(name);
     }
 
+    fn metadata(
+        &self,
+        template: &mut Map<String, Value>,
+        default_container: Option<String>,
+        record: &mut Record,
+    ) {
+        let Some(metadata) = child(template, "metadata", Created::Metadata, record) else {
+            return;
+        };
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
+            && let Some(Value::String(label)) = labels.remove(names::LABEL)
+        {
+            record.label = Some(label);
+        }
+        record.mesh = mesh::left_alone(metadata, self.spec.port.number());
+        let Some(annotations) = child(metadata, "annotations", Created::Annotations, record) else {
+            return;
+        };
+        if let Some(name) = default_container
+            && !annotations.contains_key(DEFAULT_CONTAINER)
+        {
+            annotations.insert(DEFAULT_CONTAINER.to_owned(), Value::from(name.as_str()));
+            record.default_container = Some(name);
+        }
+        for rewritten in &record.mesh {
+            annotations.insert(rewritten.key.clone(), Value::from(rewritten.value.as_str()));
+        }
+        annotations.insert(annotation::INJECTED.to_owned(), Value::from(record.text()));
+    }
+
     fn check(&self, template: &Value) -> Result<(), Denied> {
         if self
             .object
@@ -131,6 +161,17 @@ impl Injection<'_> {
                 container_names(template),
             )));
         }
+        let port = self.spec.port.number();
+        if self.spec.port_is_written
+            && let Some(container) = ports::taken_by(template, port)
+        {
+            return Err(Denied::new(format!(
+                "annotation {} is \"{port}\", which container {} has already: write a port that no \
+                 container of the template has",
+                annotation::PORT,
+                quoted(container),
+            )));
+        }
         match (&self.spec.account, workload::account(template)) {
             (Some(named), Some(written)) if named.as_str() != written => Err(Denied::new(format!(
                 "annotation {} is {}, but the template's serviceAccountName is {}: write one of \
@@ -144,11 +185,24 @@ impl Injection<'_> {
     }
 }
 
-/// Whether the template has a container of our name.
-pub(super) fn has_sidecar(template: &Value) -> bool {
+/// The name of the template's sidecar, which is known by its name, or by its image's as the Go
+/// original has it.
+pub(super) fn sidecar(template: &Value) -> Option<&str> {
     ["/spec/initContainers", "/spec/containers"]
         .into_iter()
-        .any(|list| has_named(template, list, names::CONTAINER))
+        .flat_map(|list| items(template, list))
+        .filter(|container| {
+            text(container, "name") == Some(names::CONTAINER)
+                || text(container, "image").is_some_and(is_originals)
+        })
+        .find_map(|container| text(container, "name"))
+}
+
+/// Whether the last part of an image's path, without tag and digest, is the product's name.
+fn is_originals(image: &str) -> bool {
+    let path = image.split('@').next().unwrap_or(image);
+    let last = path.rsplit('/').next().unwrap_or(path);
+    last.split(':').next() == Some(names::PRODUCT)
 }
 
 /// The patch of an object that makes `wanted` of its template.
@@ -180,31 +234,6 @@ pub(super) fn patch(template: &Value, wanted: &Value) -> Patch {
             }
         });
     Patch(operations.collect())
-}
-
-fn metadata(
-    template: &mut Map<String, Value>,
-    default_container: Option<String>,
-    record: &mut Record,
-) {
-    let Some(metadata) = child(template, "metadata", Created::Metadata, record) else {
-        return;
-    };
-    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
-        && let Some(Value::String(label)) = labels.remove(names::LABEL)
-    {
-        record.label = Some(label);
-    }
-    let Some(annotations) = child(metadata, "annotations", Created::Annotations, record) else {
-        return;
-    };
-    if let Some(name) = default_container
-        && !annotations.contains_key(DEFAULT_CONTAINER)
-    {
-        annotations.insert(DEFAULT_CONTAINER.to_owned(), Value::from(name.as_str()));
-        record.default_container = Some(name);
-    }
-    annotations.insert(annotation::INJECTED.to_owned(), Value::from(record.text()));
 }
 
 /// The map at `key`, made where it is absent.

@@ -5,14 +5,18 @@
 
 use serde_json::Value;
 
-use super::Request;
+use super::{
+    Request,
+    ports::{self, Probe},
+    template,
+};
 use crate::{
     annotations::{self, Spec},
-    facts::ServiceFact,
-    names,
-    values::ServiceName,
-    wording::quoted,
-    workload,
+    facts::{Selecting, ServiceFact},
+    names::{self, annotation},
+    values::{AccountName, ServiceName},
+    wording::{quoted, shortened},
+    workload::{self, Ending, Kind},
 };
 
 /// The most characters of a warning.
@@ -25,21 +29,48 @@ pub(super) struct Warnings(Vec<String>);
 /// What can be said of an annotated object, whose template is `plain` without us, at any time.
 pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings {
     let mut warnings = Warnings::default();
-    for (key, nearest) in annotations::unknown_keys(request.object.get("metadata")) {
-        warnings.add(&format!(
-            "annotation {} has no effect: did you mean {nearest}?",
-            quoted(&key)
-        ));
-    }
+    warnings.unknown_keys(request.object.get("metadata"), "");
+    warnings.unknown_keys(plain.get("metadata"), " on the template");
     for service in spec.services.iter() {
-        warnings.service(service, request.facts.of(service), plain);
+        warnings.service(request, service, plain);
     }
     if request.kind.replicas(request.object) == Some(1) {
         warnings.add(
             "spec.replicas is 1: while its only pod is away nobody can take over; write 2 or more",
         );
     }
+    warnings.probes(spec, plain);
+    if template::sidecar(plain).is_none() {
+        warnings.port(spec, plain);
+    }
     warnings
+}
+
+/// What can be said of annotations none of which names a Service.
+pub(super) fn without_service(metadata: Option<&Value>) -> Vec<String> {
+    let mut warnings = Warnings::default();
+    warnings.unknown_keys(metadata, "");
+    for key in annotations::ours(metadata).keys() {
+        if annotations::KEYS.contains(&key.as_str()) && key != annotation::INJECT {
+            warnings.add(&format!(
+                "annotation {key} has no effect without {}: write the name of a Service there",
+                annotation::SERVICE
+            ));
+        }
+    }
+    warnings.list()
+}
+
+/// What can be said of an annotated object whose pods end.
+pub(super) fn ending(kind: Ending) -> Vec<String> {
+    let mut warnings = Warnings::default();
+    warnings.add(&format!(
+        "annotation {} has no effect on a {}, whose pods end, so that nothing could take over: \
+         use a Deployment",
+        annotation::SERVICE,
+        kind.as_str()
+    ));
+    warnings.list()
 }
 
 impl Warnings {
@@ -47,64 +78,164 @@ impl Warnings {
         self.0
     }
 
-    pub(super) fn by_hand(&mut self) {
+    pub(super) fn by_hand(&mut self, sidecar: &str) {
         self.add(&format!(
-            "the template has a container {} already: it is kept as it is and nothing is \
+            "container {} is a sidecar added by hand: it is kept as it is and nothing is \
              injected; take it out to have it injected",
-            names::CONTAINER
+            quoted(sidecar)
         ));
     }
 
-    fn service(&mut self, service: &ServiceName, fact: &ServiceFact, plain: &Value) {
-        let warning = match fact {
-            ServiceFact::Unknown => return,
-            ServiceFact::Missing => format!(
+    fn unknown_keys(&mut self, metadata: Option<&Value>, place: &str) {
+        for (key, nearest) in annotations::unknown_keys(metadata) {
+            self.add(&format!(
+                "annotation {}{place} has no effect: did you mean {nearest}?",
+                quoted(&key)
+            ));
+        }
+    }
+
+    fn service(&mut self, request: &Request<'_>, service: &ServiceName, plain: &Value) {
+        match request.facts.of(service) {
+            ServiceFact::Unknown => {}
+            ServiceFact::Missing => self.add(&format!(
                 "Service {service} does not exist in this namespace: create it, or correct the \
                  annotation; the election runs meanwhile"
-            ),
-            ServiceFact::WithoutSelector => format!(
+            )),
+            ServiceFact::WithoutSelector => self.add(&format!(
                 "Service {service} has no selector, so its traffic cannot be switched: give it \
                  the selector of these pods"
-            ),
-            ServiceFact::ExternalName => format!(
+            )),
+            ServiceFact::ExternalName => self.add(&format!(
                 "Service {service} is of type ExternalName, so its traffic cannot be switched: \
                  make it a ClusterIP Service with a selector"
-            ),
-            ServiceFact::Selects(selector) => {
-                let labels = plain.pointer("/metadata/labels");
-                let missing = selector.iter().find(|(key, value)| {
-                    labels.and_then(|l| l.get(key)).and_then(Value::as_str) != Some(value)
-                });
-                let Some((key, value)) = missing else { return };
-                format!(
-                    "Service {service} selects {}, which the template's labels do not match: no \
-                     pod of it can lead; correct the selector or the labels",
-                    quoted(&format!("{key}={value}"))
-                )
+            )),
+            ServiceFact::Selects(selecting) => {
+                self.labels(service, selecting, plain);
+                if selecting.headless {
+                    self.headless(request, service);
+                }
+                self.claimants(request, service, selecting);
             }
+        }
+    }
+
+    fn labels(&mut self, service: &ServiceName, selecting: &Selecting, plain: &Value) {
+        let labels = plain.pointer("/metadata/labels");
+        let missing = selecting.labels.iter().find(|(key, value)| {
+            labels.and_then(|l| l.get(key)).and_then(Value::as_str) != Some(value)
+        });
+        if let Some((key, value)) = missing {
+            self.add(&format!(
+                "Service {service} selects {}, which the template's labels do not match: no pod \
+                 of it can lead; correct the selector or the labels",
+                quoted(&format!("{key}={value}"))
+            ));
+        }
+    }
+
+    fn headless(&mut self, request: &Request<'_>, service: &ServiceName) {
+        self.add(&format!(
+            "Service {service} is headless: clients find the leader's address by DNS and may keep \
+             an old one until its TTL ends; a Service with a cluster IP switches at once"
+        ));
+        let governing = request.object.pointer("/spec/serviceName");
+        if request.kind == Kind::StatefulSet
+            && governing.and_then(Value::as_str) == Some(service.as_str())
+        {
+            self.add(&format!(
+                "Service {service} is the StatefulSet's spec.serviceName too, so only the leader \
+                 keeps a DNS name of its own: name another Service in the annotation"
+            ));
+        }
+    }
+
+    fn claimants(&mut self, request: &Request<'_>, service: &ServiceName, selecting: &Selecting) {
+        let name = request.object.pointer("/metadata/name");
+        let own = format!(
+            "{}/{}",
+            request.kind.as_str(),
+            name.and_then(Value::as_str).unwrap_or_default()
+        );
+        let others = || selecting.claimed_by.iter().filter(|other| **other != own);
+        let Some(first) = others().next() else {
+            return;
         };
-        self.add(&warning);
+        let more = match others().count() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        self.add(&format!(
+            "Service {service} is claimed by {}{more} too: with one Lease they elect one leader \
+             among all their pods, with two they contend; if neither is meant, name another Service",
+            shortened(first, 32)
+        ));
+    }
+
+    fn probes(&mut self, spec: &Spec, plain: &Value) {
+        for asking in ports::asking_who_leads(plain, spec.port.number()) {
+            let follows = match asking.probe {
+                Probe::Readiness => {
+                    "no other pod gets ready, nobody can take over and a rollout waits for ever"
+                }
+                Probe::Liveness | Probe::Startup => "the others are restarted again and again",
+            };
+            self.add(&format!(
+                "the {} of container {} asks the sidecar's /ready, which only the leader passes: \
+                 {follows}; ask the application",
+                asking.probe.field(),
+                quoted(asking.container),
+            ));
+        }
+    }
+
+    /// Two that want the sidecar's port. One that the user chose is denied, not warned of.
+    fn port(&mut self, spec: &Spec, plain: &Value) {
+        if spec.port_is_written {
+            return;
+        }
+        let port = spec.port.number();
+        if let Some(container) = ports::taken_by(plain, port) {
+            self.add(&format!(
+                "container {} has port {port}, which is the sidecar's: only one of them can \
+                 listen there; write another port in {}",
+                quoted(container),
+                annotation::PORT
+            ));
+        }
+        if plain.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true) {
+            self.add(&format!(
+                "hostNetwork is true: on each node one pod only can have port {port}, a second \
+                 one with a sidecar waits; write a port of this workload's own in {}",
+                annotation::PORT
+            ));
+        }
     }
 
     /// As whom the pods run, where that is to change.
     pub(super) fn account(&mut self, spec: &Spec, plain: &Value) {
-        match workload::account(plain) {
-            Some("default") => self.add(
-                "serviceAccountName is default: every pod of the namespace that uses it gets the \
-                 sidecar's rights; leave it out, or name an account of your own",
-            ),
-            None if spec.account.is_none()
-                && plain
-                    .pointer("/spec/automountServiceAccountToken")
-                    .is_none() =>
-            {
-                let generated = names::default_name(spec.services.first().as_str());
-                self.add(&format!(
-                    "the pods run as {generated} and the application gets no token: if it calls \
-                     the Kubernetes API, write its serviceAccountName into the template"
-                ));
-            }
-            _ => {}
+        let written = workload::account(plain);
+        let named = spec.account.as_ref().map(AccountName::as_str);
+        if written.or(named) == Some("default") {
+            let place = match written {
+                Some(_) => "serviceAccountName".to_owned(),
+                None => format!("annotation {}", annotation::SERVICE_ACCOUNT),
+            };
+            self.add(&format!(
+                "{place} is default: every pod of the namespace that uses it gets the sidecar's \
+                 rights; leave it out, or name an account of your own"
+            ));
+        }
+        if written.or(named).is_none()
+            && plain
+                .pointer("/spec/automountServiceAccountToken")
+                .is_none()
+        {
+            let generated = names::default_name(spec.services.first().as_str());
+            self.add(&format!(
+                "the pods run as {generated} and the application gets no token: if it calls the \
+                 Kubernetes API, write its serviceAccountName into the template"
+            ));
         }
     }
 
