@@ -18,7 +18,7 @@ use axum::{
 use contract::{
     annotations,
     facts::Facts,
-    inject::{self, Settings},
+    inject::{self, Decision, Settings},
 };
 use tracing::Instrument;
 
@@ -81,6 +81,9 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
 
 impl Admission {
     async fn judge(&self, review: Review) -> (&'static str, Answer) {
+        if let Some((kind, object)) = review.ending() {
+            return decided(&review, inject::decide_ending(kind, object));
+        }
         let Some(request) = review.subject() else {
             // The configuration sends us nothing of the kind; if somebody's does, it is let in.
             tracing::warn!("none of our business");
@@ -95,23 +98,25 @@ impl Admission {
             ..request
         };
         match inject::decide(&request, &self.settings) {
-            Ok(decision) => {
-                let reason = decision.reason.as_str();
-                tracing::info!(
-                    reason,
-                    operations = decision.patch.0.len(),
-                    warnings = decision.warnings.len(),
-                    dry_run = review.dry_run,
-                    "admitted"
-                );
-                (reason, Answer::decided(&review.uid, decision))
-            }
+            Ok(decision) => decided(&review, decision),
             Err(denied) => {
                 tracing::info!(error = denied.message, dry_run = review.dry_run, "denied");
                 ("denied", Answer::denied(&review.uid, &denied.message))
             }
         }
     }
+}
+
+fn decided(review: &Review, decision: Decision) -> (&'static str, Answer) {
+    let reason = decision.reason.as_str();
+    tracing::info!(
+        reason,
+        operations = decision.patch.0.len(),
+        warnings = decision.warnings.len(),
+        dry_run = review.dry_run,
+        "admitted"
+    );
+    (reason, Answer::decided(&review.uid, decision))
 }
 
 impl IntoResponse for Answer {
@@ -205,6 +210,21 @@ mod tests {
         );
         let message = response["status"]["message"].as_str().unwrap();
         assert!(message.contains("write at most 63"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_job_is_let_in_as_it_is_with_a_word_why() {
+        let annotations = json!({ "service-leader-election/service": "web" });
+        let review = review(&annotations)
+            .replace("\"apps\"", "\"batch\"")
+            .replace("\"Deployment\"", "\"Job\"");
+        let (status, answer) = ask(review).await;
+        assert_eq!(status, StatusCode::OK);
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], true);
+        assert_eq!(response.get("patch"), None);
+        let warning = response["warnings"][0].as_str().unwrap();
+        assert!(warning.contains("use a Deployment"), "{warning}");
     }
 
     #[tokio::test]

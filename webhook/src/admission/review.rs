@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
     facts::Facts,
     inject::{Decision, Request},
-    workload::Kind,
+    workload::{Ending, Kind},
 };
 use serde_json::{Value, json};
 
@@ -97,11 +97,7 @@ impl Review {
 
     /// What is to be judged. None: an object or operation that is none of our business.
     pub(super) fn subject(&self) -> Option<Request<'_>> {
-        if self.subresource
-            || self.api_version != Kind::API_VERSION
-            || !matches!(self.operation.as_str(), "CREATE" | "UPDATE")
-            || !self.object.is_object()
-        {
+        if !self.is_written() || self.api_version != Kind::API_VERSION {
             return None;
         }
         let kind = Kind::ALL
@@ -113,6 +109,19 @@ impl Review {
             old: self.old.as_ref(),
             facts: &NO_FACTS,
         })
+    }
+
+    /// The same for an object whose pods end.
+    pub(super) fn ending(&self) -> Option<(Ending, &Value)> {
+        let kind = Ending::of(&self.api_version, &self.kind)?;
+        self.is_written().then_some((kind, &self.object))
+    }
+
+    /// Whether a whole object is created or updated.
+    fn is_written(&self) -> bool {
+        !self.subresource
+            && matches!(self.operation.as_str(), "CREATE" | "UPDATE")
+            && self.object.is_object()
     }
 }
 
@@ -196,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_is_our_business_as_far_as_words_go() {
+        let mut review = review();
+        review["request"]["kind"] = json!({ "group": "batch", "version": "v1", "kind": "Job" });
+        let review = read(&review).unwrap();
+        assert!(review.subject().is_none());
+        assert_eq!(review.ending().map(|(kind, _)| kind), Some(Ending::Job));
+    }
+
+    #[test]
     fn whatever_else_is_sent_is_let_in() {
         for (path, value) in [
             ("operation", json!("DELETE")),
@@ -212,7 +230,9 @@ mod tests {
         ] {
             let mut review = review();
             review["request"][path] = value;
-            assert!(read(&review).unwrap().subject().is_none(), "{path}");
+            let review = read(&review).unwrap();
+            assert!(review.subject().is_none(), "{path}");
+            assert!(review.ending().is_none(), "{path}");
         }
     }
 
