@@ -1,7 +1,7 @@
 //! Walks `testdata`: each folder is an object, and beside it what the injector makes of it.
 //!
 //! `input.yaml` is the object, `old.yaml` what it was before an update, `case.yaml` what is known
-//! of the Services and what settings differ. Golden are `report.yaml` and, where something is
+//! of the Services and what settings differ. Golden are `report.json` and, where something is
 //! changed, `patch.json`. After a wanted change: `UPDATE_GOLDEN=1 cargo test -p contract`.
 
 #![expect(
@@ -12,29 +12,82 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use contract::{
+    annotations::KEYS,
     facts::{Facts, ServiceFact},
-    inject::{self, Denied, PullPolicy, Request, Settings},
+    inject::{self, Denied, PullPolicy, Reason, Request, Settings},
     values::ServiceName,
-    workload::Kind,
+    workload::{Ending, Kind},
 };
 use serde_json::{Value, json};
 
 #[test]
 fn every_case_gives_its_golden_output() {
-    let mut cases: Vec<PathBuf> =
-        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-    cases.sort();
-    assert!(cases.len() >= 20, "only {} cases found", cases.len());
+    let cases = cases();
+    assert!(cases.len() >= 120, "only {} cases found", cases.len());
     let wrong: Vec<String> = cases.iter().filter_map(|case| differences(case)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_key_kind_and_reason_has_a_case() {
+    let mut wanted: BTreeSet<String> = KEYS
+        .iter()
+        .flat_map(|key| [format!("{key}: obeyed"), format!("{key}: denied")])
+        .chain(Kind::ALL.map(|kind| format!("kind {}", kind.as_str())))
+        .chain(Ending::ALL.map(|kind| format!("kind {}", kind.as_str())))
+        .chain(Reason::ALL.map(|reason| format!("reason {reason}")))
+        .collect();
+    for case in cases() {
+        let object = read(&case, "input.yaml").expect("input.yaml");
+        let report = read(&case, "report.json").expect("report.json");
+        wanted.remove(&format!("kind {}", object["kind"].as_str().unwrap()));
+        if let Some(denied) = report["denied"].as_str() {
+            for key in KEYS {
+                if denied.contains(&format!("annotation {key} is ")) {
+                    wanted.remove(&format!("{key}: denied"));
+                }
+            }
+            continue;
+        }
+        wanted.remove(&format!("reason {}", report["reason"].as_str().unwrap()));
+        for (key, _) in object["metadata"]["annotations"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            wanted.remove(&format!("{key}: obeyed"));
+        }
+    }
+    assert!(wanted.is_empty(), "without a case: {wanted:#?}");
+}
+
+#[test]
+fn every_warning_is_one_whole_line() {
+    for case in cases() {
+        let report = read(&case, "report.json").expect("report.json");
+        for warning in report["warnings"].as_array().into_iter().flatten() {
+            let warning = warning.as_str().unwrap();
+            // One of 255 was cut.
+            let whole = warning.chars().count() < 255 && !warning.contains(char::is_control);
+            assert!(whole, "{}: {warning}", case.display());
+        }
+    }
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    cases.sort();
+    cases
 }
 
 fn differences(case: &Path) -> Option<String> {
@@ -74,16 +127,19 @@ fn decide(
     facts: &Facts,
     settings: &Settings,
 ) -> Result<(inject::Decision, Value), Denied> {
-    let kind = Kind::of(object).expect("a kind with a template");
-    let decision = inject::decide(
-        &Request {
-            kind,
-            object,
-            old,
-            facts,
-        },
-        settings,
-    )?;
+    let text = |key| object[key].as_str().unwrap_or_default();
+    let decision = match Ending::of(text("apiVersion"), text("kind")) {
+        Some(kind) => inject::decide_ending(kind, object),
+        None => inject::decide(
+            &Request {
+                kind: Kind::of(object).expect("a kind with a template"),
+                object,
+                old,
+                facts,
+            },
+            settings,
+        )?,
+    };
     let mut after = object.clone();
     json_patch::patch(&mut after, &decision.patch).expect("the patch applies");
     Ok((decision, after))

@@ -133,15 +133,10 @@ impl Injection<'_> {
     }
 
     fn check(&self, template: &Value) -> Result<(), Denied> {
-        if self
-            .object
-            .pointer("/spec/selector/matchLabels")
-            .and_then(|l| l.get(names::LABEL))
-            .is_some()
-        {
+        if selects_by_our_label(self.object) {
             return Err(Denied::new(format!(
-                "spec.selector.matchLabels has the label {}, which every pod bears with a value \
-                 of its own: take it out of the selector and of the template",
+                "spec.selector has the label {}, which every pod bears with a value of its own: \
+                 take it out of the selector and of the template",
                 names::LABEL
             )));
         }
@@ -183,6 +178,13 @@ impl Injection<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn selects_by_our_label(object: &Value) -> bool {
+    let labels = object.pointer("/spec/selector/matchLabels");
+    labels.and_then(|labels| labels.get(names::LABEL)).is_some()
+        || items(object, "/spec/selector/matchExpressions")
+            .any(|expression| text(expression, "key") == Some(names::LABEL))
 }
 
 /// The name of the template's sidecar, which is known by its name, or by its image's as the Go

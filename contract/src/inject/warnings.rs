@@ -166,8 +166,8 @@ impl Warnings {
             count => format!(" and {} more", count - 1),
         };
         self.add(&format!(
-            "Service {service} is claimed by {}{more} too: with one Lease they elect one leader \
-             among all their pods, with two they contend; if neither is meant, name another Service",
+            "Service {service} is claimed by {}{more} too: with one Lease they elect one leader of \
+             all their pods, with two they contend; else name another Service",
             shortened(first, 32)
         ));
     }
