@@ -117,5 +117,17 @@ async fn every_kind_is_told_what_will_not_work() {
             "{kind}: {said}"
         );
         assert!(said.contains("did you mean"), "{kind}: {said}");
+
+        let annotations = json!({"service-leader-election/sevice": "web"});
+        workload["metadata"]["name"] = json!(format!("{}-misspelt", kind.to_lowercase()));
+        workload["metadata"]["annotations"] = annotations;
+        let said = warnings(&scene, &workload).await;
+        assert!(said.contains("did you mean"), "{kind}: {said}");
     }
+    let pods = json!({"spec": {"restartPolicy": "Never",
+        "containers": [{"name": "app", "image": "example.org/app:1"}]}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pods},
+        "metadata": {"name": "job", "annotations": {"service-leader-election/service": "web"}}});
+    let said = warnings(&scene, &job).await;
+    assert!(said.contains("no effect on a Job"), "{said}");
 }
