@@ -16,12 +16,12 @@ use crate::{
 pub struct Claim {
     /// The workload's kind.
     pub kind: Kind,
-    /// Its namespace.
+    /// Its namespace; empty in a manifest that names none.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its UID.
-    pub uid: String,
+    /// Its UID; None in a manifest.
+    pub uid: Option<String>,
     /// The Services that it claims.
     pub services: Services,
     /// The Lease of its election.
@@ -47,9 +47,9 @@ impl Claim {
         let lease = written.and_then(|lease| LeaseName::parse(lease).ok());
         Some(Self {
             kind,
-            namespace: text("namespace")?,
+            namespace: text("namespace").unwrap_or_default(),
             name: text("name")?,
-            uid: text("uid")?,
+            uid: text("uid"),
             lease: match lease {
                 Some(lease) => lease,
                 None => LeaseName::parse(&default).ok()?,
@@ -68,14 +68,15 @@ impl Claim {
         self.services.iter().any(|name| name.as_str() == service)
     }
 
-    /// The workload as an entry of `metadata.ownerReferences`.
-    pub fn owner_reference(&self) -> Value {
-        serde_json::json!({
+    /// The workload as an entry of `metadata.ownerReferences`. None: it is in no cluster yet.
+    pub fn owner_reference(&self) -> Option<Value> {
+        let uid = self.uid.as_ref()?;
+        Some(serde_json::json!({
             "apiVersion": Kind::API_VERSION,
             "kind": self.kind.as_str(),
             "name": self.name,
-            "uid": self.uid,
-        })
+            "uid": uid,
+        }))
     }
 }
 
@@ -127,6 +128,16 @@ mod tests {
         metadata["ownerReferences"] = json!([{ "kind": "Deployment", "controller": true }]);
         assert_eq!(Claim::of(Kind::ReplicaSet, &metadata), None);
         assert!(Claim::of(Kind::StatefulSet, &metadata).is_some());
+    }
+
+    #[test]
+    fn a_manifest_claims_what_the_object_will() {
+        let mut metadata = metadata();
+        metadata["namespace"].take();
+        metadata["uid"].take();
+        let claim = Claim::of(Kind::Deployment, &metadata).unwrap();
+        assert_eq!((claim.namespace.as_str(), claim.election()), ("", "web"));
+        assert_eq!(claim.owner_reference(), None);
     }
 
     #[test]

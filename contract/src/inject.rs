@@ -203,6 +203,21 @@ pub fn decide_ending(kind: Ending, object: &Value) -> Decision {
     }
 }
 
+/// What takes out again what was put into an object, whatever its annotations ask for; empty where
+/// nothing was.
+pub fn uninject(kind: Kind, object: &Value) -> Patch {
+    if kind.is_left_to_its_controller(object.get("metadata")) {
+        return Patch::default();
+    }
+    let request = Request {
+        kind,
+        object,
+        old: None,
+        facts: &Facts::default(),
+    };
+    take_out(&request, Reason::NotAnnotated).patch
+}
+
 fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
     let Some(template) = workload::template(request.object) else {
         // The API server has a word for it.

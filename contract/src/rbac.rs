@@ -33,7 +33,7 @@ impl Member {
 /// All workloads of a namespace that name the same Service first. They share one election.
 #[derive(Debug, Clone, Copy)]
 pub struct Election<'a> {
-    /// The namespace.
+    /// The namespace; empty leaves it to whoever applies the objects.
     pub namespace: &'a str,
     /// The Service that is named first.
     pub service: &'a str,
@@ -41,8 +41,9 @@ pub struct Election<'a> {
     pub members: &'a [Member],
     /// `imagePullSecrets` of the namespace's `default` account.
     pub pull_secrets: &'a [Value],
-    /// The ClusterRole for what has no name beforehand: pods and Events.
-    pub cluster_role: &'a str,
+    /// The chart's ClusterRole for what has no name beforehand: pods and Events. None, in a cluster
+    /// without the chart, puts that into the Role.
+    pub cluster_role: Option<&'a str>,
 }
 
 impl Election<'_> {
@@ -50,15 +51,11 @@ impl Election<'_> {
     /// wait for it and would otherwise run before they have rights.
     pub fn objects(&self) -> Vec<Value> {
         let generated = names::default_name(self.service);
-        let mut objects = vec![
-            self.role(),
-            self.binding(&generated, "Role", &generated),
-            self.binding(
-                &format!("{generated}{}", names::SIDECAR_BINDING_SUFFIX),
-                "ClusterRole",
-                self.cluster_role,
-            ),
-        ];
+        let mut objects = vec![self.role(), self.binding(&generated, "Role", &generated)];
+        if let Some(cluster_role) = self.cluster_role {
+            let name = format!("{generated}{}", names::SIDECAR_BINDING_SUFFIX);
+            objects.push(self.binding(&name, "ClusterRole", cluster_role));
+        }
         if self
             .members
             .iter()
@@ -95,26 +92,34 @@ impl Election<'_> {
             .iter()
             .map(|member| member.claim.lease.as_str())
             .collect();
+        let mut rules = vec![
+            json!({
+                "apiGroups": [""],
+                "resources": ["services"],
+                "resourceNames": services,
+                "verbs": ["get", "list", "patch", "watch"],
+            }),
+            json!({
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "resourceNames": leases,
+                "verbs": ["create", "get", "list", "patch", "update", "watch"],
+            }),
+        ];
+        if self.cluster_role.is_some() {
+            // There is no such resource: by this the chart's policies know a sidecar.
+            let sidecars = json!(
+                { "apiGroups": [names::PRODUCT], "resources": ["sidecars"], "verbs": ["run"] }
+            );
+            rules.push(sidecars);
+        } else {
+            rules.extend(nameless());
+        }
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": self.metadata(&names::default_name(self.service)),
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "resources": ["services"],
-                    "resourceNames": services,
-                    "verbs": ["get", "list", "patch", "watch"],
-                },
-                {
-                    "apiGroups": ["coordination.k8s.io"],
-                    "resources": ["leases"],
-                    "resourceNames": leases,
-                    "verbs": ["create", "get", "list", "patch", "update", "watch"],
-                },
-                // There is no such resource: by this the chart's policies know a sidecar.
-                { "apiGroups": [names::PRODUCT], "resources": ["sidecars"], "verbs": ["run"] },
-            ],
+            "rules": rules,
         })
     }
 
@@ -127,11 +132,8 @@ impl Election<'_> {
         let subjects: Vec<_> = accounts
             .into_iter()
             .map(|account| {
-                json!({
-                    "kind": "ServiceAccount",
-                    "name": account,
-                    "namespace": self.namespace,
-                })
+                // Without a namespace it is the binding's.
+                self.namespaced(json!({ "kind": "ServiceAccount", "name": account }))
             })
             .collect();
         json!({
@@ -150,13 +152,42 @@ impl Election<'_> {
     fn metadata(&self, name: &str) -> Value {
         let mut owners: Vec<&Claim> = self.members.iter().map(|member| &member.claim).collect();
         owners.sort_by(|a, b| a.uid.cmp(&b.uid));
-        json!({
+        let owners: Vec<Value> = owners
+            .into_iter()
+            .filter_map(Claim::owner_reference)
+            .collect();
+        let mut metadata = self.namespaced(json!({
             "name": name,
-            "namespace": self.namespace,
             "labels": { MANAGED_BY: names::PRODUCT },
-            "ownerReferences": owners.into_iter().map(Claim::owner_reference).collect::<Vec<_>>(),
-        })
+        }));
+        if let (false, Some(fields)) = (owners.is_empty(), metadata.as_object_mut()) {
+            fields.insert("ownerReferences".to_owned(), Value::from(owners));
+        }
+        metadata
     }
+
+    fn namespaced(&self, mut object: Value) -> Value {
+        if let (false, Some(fields)) = (self.namespace.is_empty(), object.as_object_mut()) {
+            fields.insert("namespace".to_owned(), Value::from(self.namespace));
+        }
+        object
+    }
+}
+
+/// What a sidecar may do with what has no name beforehand, as the chart's ClusterRole has it.
+fn nameless() -> [Value; 2] {
+    [
+        json!({
+            "apiGroups": [""],
+            "resources": ["pods"],
+            "verbs": ["get", "list", "patch", "watch"],
+        }),
+        json!({
+            "apiGroups": ["events.k8s.io"],
+            "resources": ["events"],
+            "verbs": ["create", "patch"],
+        }),
+    ]
 }
 
 /// Whether we made an object, and may therefore delete it.
@@ -204,7 +235,7 @@ mod tests {
             service: "web",
             members,
             pull_secrets,
-            cluster_role: "service-leader-election-sidecar",
+            cluster_role: Some("service-leader-election-sidecar"),
         };
         election.objects()
     }
@@ -236,5 +267,31 @@ mod tests {
         let kinds: Vec<_> = objects.iter().map(|object| &object["kind"]).collect();
         assert_eq!(kinds, ["Role", "RoleBinding", "RoleBinding"]);
         assert_eq!(objects[1]["subjects"][0]["name"], "default");
+    }
+
+    #[test]
+    fn what_has_no_name_is_allowed_as_the_charts_cluster_role_does() {
+        let chart = include_str!("../../charts/service-leader-election/templates/rbac.yaml");
+        let role = chart
+            .split("---\n")
+            .find(|document| document.contains("name: {{ include \"sle.sidecarRole\" . }}\n"))
+            .unwrap();
+        let (_, rules) = role.split_once("\nrules:\n").unwrap();
+        let rules: Value = serde_saphyr::from_str(rules).unwrap();
+        assert_eq!(rules, Value::from(nameless().to_vec()));
+    }
+
+    #[test]
+    fn without_the_chart_the_role_holds_all_rights() {
+        let metadata = json!({ "name": "web", "annotations": { annotation::SERVICE: "web" } });
+        let claim = Claim::of(Kind::Deployment, &metadata).unwrap();
+        let election = Election {
+            namespace: &claim.namespace.clone(),
+            service: "web",
+            members: &[Member::of(claim, &json!({}))],
+            pull_secrets: &[],
+            cluster_role: None,
+        };
+        insta::assert_json_snapshot!(election.objects());
     }
 }

@@ -40,6 +40,13 @@ fn mutate(object: &Value, old: Option<&Value>, settings: &Settings) -> (Value, R
     (after, decision.reason)
 }
 
+fn uninject(object: &Value) -> Value {
+    let patch = inject::uninject(Kind::of(object).unwrap(), object);
+    let mut after = object.clone();
+    json_patch::patch(&mut after, &patch).unwrap();
+    after
+}
+
 /// A map of labels or annotations, absent now and then.
 fn map(ours: &'static str) -> impl Strategy<Value = Option<Value>> {
     let entry = (
@@ -141,6 +148,15 @@ proptest! {
         let (after, reason) = mutate(&bare, Some(&injected), &settings);
         prop_assert_eq!(reason, Reason::TakenOut);
         prop_assert_eq!(after, deployment(&template, &json!({})));
+    }
+
+    #[test]
+    fn what_was_injected_can_be_taken_out(template in template(), native in any::<bool>()) {
+        let plain = deployment(&template, &annotated());
+        let (injected, _) = mutate(&plain, None, &settings("sidecar:1", native));
+        prop_assert_ne!(&injected, &plain);
+        prop_assert_eq!(&uninject(&injected), &plain);
+        prop_assert_eq!(&uninject(&plain), &plain);
     }
 
     #[test]

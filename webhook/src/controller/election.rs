@@ -30,7 +30,7 @@ impl Controller {
             service,
             members: &members,
             pull_secrets: &pull_secrets,
-            cluster_role: &self.cluster_role,
+            cluster_role: Some(&self.cluster_role),
         };
         for wanted in election.objects() {
             self.apply(namespace, &wanted).await?;
@@ -62,7 +62,7 @@ impl Controller {
                 name: &claim.name,
             };
             let found = self.cluster.get(object).await?.filter(|found| {
-                found.pointer("/metadata/uid").and_then(Value::as_str) == Some(&claim.uid)
+                found.pointer("/metadata/uid").and_then(Value::as_str) == claim.uid.as_deref()
             });
             members.extend(found.map(|found| Member::of(claim.clone(), &found)));
         }
@@ -126,16 +126,13 @@ impl Controller {
             .and_then(Value::as_array);
         let mut owners = owners.cloned().unwrap_or_default();
         let before = owners.len();
-        for member in members
+        let wanted = members
             .iter()
             .filter(|member| member.claim.lease.as_str() == lease)
-        {
-            let uid = member.claim.uid.as_str();
-            if !owners
-                .iter()
-                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(uid))
-            {
-                owners.push(member.claim.owner_reference());
+            .filter_map(|member| member.claim.owner_reference());
+        for owner in wanted {
+            if !owners.iter().any(|had| had.get("uid") == owner.get("uid")) {
+                owners.push(owner);
             }
         }
         if owners.len() == before {
