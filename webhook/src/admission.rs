@@ -3,7 +3,7 @@
 //! Must not know: how a decision is made, that the answers travel over TLS.
 
 mod review;
-mod services;
+pub(crate) mod services;
 
 use std::{sync::Arc, time::Duration};
 
@@ -131,7 +131,7 @@ impl IntoResponse for Answer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use axum::http::Request;
     use base64::{Engine, engine::general_purpose::STANDARD};
     use contract::inject::PullPolicy;
@@ -141,16 +141,20 @@ mod tests {
 
     use super::*;
 
-    /// Asks a webhook whose API server does not answer.
     async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
         let settings = Settings {
             image: "sidecar:1".to_owned(),
             pull_policy: PullPolicy::default(),
             native: true,
             run_as_user: None,
         };
+        ask_with(settings, body).await
+    }
+
+    /// Asks a webhook whose API server does not answer.
+    pub(crate) async fn ask_with(settings: Settings, body: impl Into<Body>) -> (StatusCode, Value) {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
         let cluster = Cluster::new(Client::try_from(nobody).unwrap());
         let router = router(cluster, settings, Arc::new(Metrics::new()));
         let request = Request::post("/mutate").body(body.into()).unwrap();

@@ -1,4 +1,6 @@
-//! The flags, each with its environment variable.
+//! The flags, each with its environment variable. Without a subcommand the webhook is run.
+
+mod offline;
 
 use std::{net::SocketAddr, process::ExitCode, str::FromStr, time::Duration};
 
@@ -20,17 +22,88 @@ pub(crate) enum Native {
     /// As the API server's version allows.
     Auto,
     /// An init container with `restartPolicy: Always`.
+    #[value(alias = "true")]
     Always,
     /// A plain container.
+    #[value(alias = "false")]
     Never,
 }
 
 /// Injects the leader election sidecar into annotated workloads, grants it its rights, and gives
 /// Services back when their workloads go.
 #[derive(Debug, clap::Parser)]
-#[command(name = "service-leader-election-webhook", version)]
-#[expect(clippy::doc_markdown, reason = "the comments are the help text")]
+#[command(
+    name = "service-leader-election-webhook",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<offline::Command>,
+
+    /// None beside a subcommand: it has flags of its own.
+    #[command(flatten)]
+    serve: Option<Serve>,
+
+    #[command(flatten)]
+    sidecar: Sidecar,
+}
+
+/// How any sidecar is injected, by the webhook or without it.
+#[derive(Debug, clap::Args)]
+struct Sidecar {
+    /// When the sidecar's image is pulled: Always, IfNotPresent or Never
+    #[arg(
+        long = "sidecar-pull-policy",
+        visible_alias = "pull-policy",
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_PULL_POLICY",
+        default_value = "IfNotPresent"
+    )]
+    pull_policy: PullPolicy,
+
+    /// Whether the sidecar is an init container that restarts (1.29 and newer) or a plain one
+    #[arg(
+        long = "sidecar-native",
+        visible_alias = "native",
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_NATIVE",
+        value_enum,
+        default_value_t = Native::Auto
+    )]
+    native: Native,
+
+    /// The numeric user of the sidecar, where the image's own does not do
+    #[arg(
+        long = "sidecar-user",
+        visible_alias = "run-as-user",
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_USER"
+    )]
+    run_as_user: Option<u32>,
+}
+
+impl Sidecar {
+    fn settings(self, image: String, native_if_auto: bool) -> Settings {
+        let Self {
+            pull_policy,
+            native,
+            run_as_user,
+        } = self;
+        Settings {
+            image,
+            pull_policy,
+            native: match native {
+                Native::Always => true,
+                Native::Never => false,
+                Native::Auto => native_if_auto,
+            },
+            run_as_user,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the comments are the help text")]
+struct Serve {
     /// Where the API server's admission requests are answered, over TLS
     #[arg(
         long,
@@ -50,27 +123,6 @@ pub struct Args {
     /// The image of the sidecar that is injected
     #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE")]
     sidecar_image: String,
-
-    /// When that image is pulled: Always, IfNotPresent or Never
-    #[arg(
-        long,
-        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_PULL_POLICY",
-        default_value = "IfNotPresent"
-    )]
-    sidecar_pull_policy: PullPolicy,
-
-    /// Whether the sidecar is an init container that restarts (1.29 and newer) or a plain one
-    #[arg(
-        long,
-        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_NATIVE",
-        value_enum,
-        default_value_t = Native::Auto
-    )]
-    sidecar_native: Native,
-
-    /// The numeric user of the sidecar, where the image's own does not do
-    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_USER")]
-    sidecar_user: Option<u32>,
 
     /// The ClusterRole that every sidecar is bound to in its namespace
     #[arg(
@@ -141,9 +193,25 @@ pub struct Args {
 }
 
 impl Args {
-    /// Runs until a signal or a failure ends it.
+    /// Runs until it is done, or until a signal or a failure ends it.
     pub async fn run(self) -> ExitCode {
-        match self.try_run().await {
+        let Self {
+            command,
+            serve,
+            sidecar,
+        } = self;
+        match (command, serve) {
+            (Some(command), _) => command.run().await,
+            (None, Some(serve)) => serve.run(sidecar).await,
+            // The parser has asked for the flags that are missing.
+            (None, None) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl Serve {
+    async fn run(self, sidecar: Sidecar) -> ExitCode {
+        match self.try_run(sidecar).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "stopped");
@@ -152,14 +220,11 @@ impl Args {
         }
     }
 
-    async fn try_run(self) -> anyhow::Result<()> {
+    async fn try_run(self, sidecar: Sidecar) -> anyhow::Result<()> {
         let Self {
             listen,
             metrics_listen,
             sidecar_image,
-            sidecar_pull_policy,
-            sidecar_native,
-            sidecar_user,
             sidecar_cluster_role,
             namespace,
             service,
@@ -172,27 +237,26 @@ impl Args {
         } = self;
         log::start(log_level, log_format)?;
         let client = run::client().await.context("no API server is configured")?;
-        let native = match sidecar_native {
-            Native::Always => true,
-            Native::Never => false,
-            Native::Auto => run::has_native_sidecars(&client)
+        let has_native = sidecar.native == Native::Auto
+            && run::has_native_sidecars(&client)
                 .await
-                .context("the API server's version cannot be read")?,
-        };
+                .context("the API server's version cannot be read")?;
+        let settings = sidecar.settings(sidecar_image, has_native);
         let mut hosts = vec![
             format!("{service}.{namespace}.svc"),
             format!("{service}.{namespace}.svc.cluster.local"),
         ];
         hosts.extend(host);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            product = names::PRODUCT,
+            native = settings.native,
+            "starting"
+        );
         let plan = Plan {
             listen,
             metrics_listen,
-            settings: Settings {
-                image: sidecar_image,
-                pull_policy: sidecar_pull_policy,
-                native,
-                run_as_user: sidecar_user,
-            },
+            settings,
             cluster_role: sidecar_cluster_role,
             place: Place {
                 namespace,
@@ -202,12 +266,6 @@ impl Args {
             },
             drain: Duration::from_secs(drain_seconds.into()),
         };
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            product = names::PRODUCT,
-            native,
-            "starting"
-        );
         run::run(client, plan).await
     }
 }

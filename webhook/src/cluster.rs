@@ -8,8 +8,9 @@ use std::{fmt, future::Future, time::Duration};
 use contract::workload::Kind;
 use futures::Stream;
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingAdmissionPolicyBinding},
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    authorization::v1::SubjectAccessReview,
     coordination::v1::Lease,
     core::v1::{Pod, Secret, Service, ServiceAccount},
     rbac::v1::{Role, RoleBinding},
@@ -17,7 +18,8 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client,
     api::{
-        ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams,
+        ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch,
+        PatchParams, PostParams,
     },
     runtime::{
         WatchStreamExt,
@@ -50,6 +52,8 @@ pub(crate) enum Resource {
     Secret,
     Service,
     ServiceAccount,
+    SubjectAccessReview,
+    ValidatingAdmissionPolicyBinding,
     Workload(Kind),
 }
 
@@ -66,6 +70,10 @@ impl Resource {
             Self::Secret => ApiResource::erase::<Secret>(&()),
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::SubjectAccessReview => ApiResource::erase::<SubjectAccessReview>(&()),
+            Self::ValidatingAdmissionPolicyBinding => {
+                ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&())
+            }
             Self::Workload(Kind::Deployment) => ApiResource::erase::<Deployment>(&()),
             Self::Workload(Kind::StatefulSet) => ApiResource::erase::<StatefulSet>(&()),
             Self::Workload(Kind::DaemonSet) => ApiResource::erase::<DaemonSet>(&()),
@@ -143,6 +151,11 @@ impl RequestError {
     /// The object breaks a rule, such as a change of what cannot be changed.
     pub(crate) fn is_invalid(&self) -> bool {
         self.code() == Some(422)
+    }
+
+    /// Who asks has not the right.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
     }
 
     fn code(&self) -> Option<u16> {
@@ -273,6 +286,29 @@ impl Cluster {
         };
         self.patch("patch", object, &params, &Patch::Merge(patch))
             .await
+    }
+
+    /// Has the API server answer a question that is put as an object without a name.
+    pub(crate) async fn ask(
+        &self,
+        resource: Resource,
+        question: &Value,
+    ) -> Result<Value, RequestError> {
+        let object = Object {
+            resource,
+            namespace: "",
+            name: "",
+        };
+        let question: DynamicObject =
+            serde_json::from_value(question.clone()).map_err(|source| RequestError::Answer {
+                action: "create",
+                object: object.to_string(),
+                source,
+            })?;
+        let api = self.api(resource, "");
+        let params = PostParams::default();
+        let answer = within("create", &object, api.create(&params, &question)).await?;
+        value("create", &object, &answer)
     }
 
     /// Deletes an object, if it is there.

@@ -13,4 +13,5 @@ mod health;
 mod listener;
 mod log;
 mod metrics;
+mod offline;
 mod run;

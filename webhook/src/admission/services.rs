@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Object, Resource};
 /// An admission waits no longer than this for a mere warning.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) async fn facts(cluster: &Cluster, namespace: &str, services: &Services) -> Facts {
+pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Services) -> Facts {
     let looks = services.iter().map(|service| async move {
         let object = Object {
             resource: Resource::Service,

@@ -1,0 +1,352 @@
+//! A decision of the injector, step by step, in words.
+//!
+//! Pure. Must not know: where the object comes from.
+
+use contract::{
+    annotations::{self, Spec, Wish},
+    facts::{Facts, ServiceFact},
+    inject::{Decision, Reason, Settings},
+    names::{self, annotation},
+    values::{AccountName, ContainerName, LogLevel, Port, Quantity, ServiceName, Start},
+    workload::{Ending, Kind},
+};
+use json_patch::PatchOperation;
+use serde_json::Value;
+
+use super::{manifests, place::Identity, yaml};
+
+/// Numbered steps under a heading.
+#[derive(Debug)]
+pub(super) struct Steps {
+    text: String,
+    number: u32,
+}
+
+impl Steps {
+    pub(super) fn under(heading: &str) -> Self {
+        Self {
+            text: format!("{heading}\n"),
+            number: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, text: &str) {
+        self.number += 1;
+        let line = format!("  {}. {text}\n", self.number);
+        self.text.push_str(&line);
+    }
+
+    pub(super) fn details(&mut self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
+        for line in lines {
+            let line = format!("       {}\n", line.as_ref());
+            self.text.push_str(&line);
+        }
+    }
+
+    pub(super) fn text(self) -> String {
+        self.text
+    }
+}
+
+/// Explains what the injector decides of an object. Whether it is let in.
+pub(super) fn explain(
+    steps: &mut Steps,
+    object: &Value,
+    facts: &Facts,
+    settings: &Settings,
+) -> bool {
+    let Identity {
+        api_version, kind, ..
+    } = Identity::of(object);
+    let Some(decided) = manifests::decide(object, facts, settings) else {
+        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        steps.step(&format!(
+            "kind: {kind} of {api_version} is left as it is; injected are {} of {}",
+            kinds.join(", "),
+            Kind::API_VERSION
+        ));
+        return true;
+    };
+    steps.step(&match Ending::of(&api_version, &kind) {
+        Some(_) => format!("kind: {kind} of {api_version} makes pods that end"),
+        None => format!("kind: {kind} of {api_version} bears a pod template"),
+    });
+    asked(steps, object);
+    if let Ok(Wish::Elect(spec)) = annotations::parse(object.get("metadata")) {
+        steps.step("values:");
+        steps.details(values(&spec, object));
+        steps.step("what is known of the Services:");
+        steps.details(spec.services.iter().map(|name| known(name, facts)));
+    }
+    match decided {
+        Ok(decision) => {
+            result(steps, &decision);
+            true
+        }
+        Err(denied) => {
+            steps.step(&format!("decision: denied: {denied}"));
+            false
+        }
+    }
+}
+
+/// What the annotations ask for.
+fn asked(steps: &mut Steps, object: &Value) {
+    let ours = annotations::ours(object.get("metadata"));
+    let text = |key| ours.get(key).and_then(Value::as_str);
+    steps.step(&match text(annotation::SERVICE) {
+        Some(services) => format!(
+            "annotation {} is {services:?}: an election is asked for",
+            annotation::SERVICE
+        ),
+        None => format!(
+            "annotation {} is absent: no election is asked for",
+            annotation::SERVICE
+        ),
+    });
+    if let Some(inject) = text(annotation::INJECT) {
+        steps.step(&format!("annotation {} is {inject:?}", annotation::INJECT));
+    }
+}
+
+/// Each value that can be written, as it is or by default.
+fn values(spec: &Spec, object: &Value) -> Vec<String> {
+    let written = annotations::ours(object.get("metadata"));
+    let generated = names::default_name(spec.services.first().as_str());
+    let account = format!("the template's, else {generated}");
+    let sidecars = "as in the container below";
+    let start = match spec.start {
+        Start::Closed => "closed",
+        Start::Open => "open",
+    };
+    let or = |value: Option<&str>, default: &str| value.unwrap_or(default).to_owned();
+    let number = |port: Port| port.number().to_string();
+    let amount = |value: &Option<Quantity>| or(value.as_ref().map(Quantity::as_str), sidecars);
+    let resources = &spec.resources;
+    let values = [
+        (annotation::LEASE, spec.lease.to_string()),
+        (
+            annotation::LEASE_DURATION,
+            format!("{} s", spec.timing.seconds()),
+        ),
+        (
+            annotation::CONTAINER,
+            or(
+                spec.container.as_ref().map(ContainerName::as_str),
+                "the whole pod",
+            ),
+        ),
+        (annotation::PORT, number(spec.port)),
+        (
+            annotation::NOTIFY_PORT,
+            spec.notify_port
+                .map_or_else(|| "nobody is told".to_owned(), number),
+        ),
+        (
+            annotation::SERVICE_ACCOUNT,
+            or(spec.account.as_ref().map(AccountName::as_str), &account),
+        ),
+        (annotation::START, start.to_owned()),
+        (
+            annotation::LOG_LEVEL,
+            or(spec.log_level.map(LogLevel::as_str), "info"),
+        ),
+        (annotation::CPU_REQUEST, amount(&resources.cpu_request)),
+        (
+            annotation::MEMORY_REQUEST,
+            amount(&resources.memory_request),
+        ),
+        (annotation::CPU_LIMIT, amount(&resources.cpu_limit)),
+        (annotation::MEMORY_LIMIT, amount(&resources.memory_limit)),
+    ];
+    let line = |(key, value): (&str, String)| {
+        let short = key.strip_prefix(names::PREFIX).unwrap_or(key);
+        let source = if written.contains_key(key) {
+            ""
+        } else {
+            " (default)"
+        };
+        format!("{short:<16} {value}{source}")
+    };
+    values.into_iter().map(line).collect()
+}
+
+fn known(service: &ServiceName, facts: &Facts) -> String {
+    match facts.of(service) {
+        ServiceFact::Unknown => format!("{service}: nothing, so nothing is said of it"),
+        ServiceFact::Missing => format!("{service}: it does not exist"),
+        ServiceFact::WithoutSelector => format!("{service}: it has no selector"),
+        ServiceFact::ExternalName => format!("{service}: it is of type ExternalName"),
+        ServiceFact::Selects(selecting) => {
+            let labels: Vec<String> = selecting
+                .labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            format!("{service}: it selects {}", labels.join(","))
+        }
+    }
+}
+
+fn result(steps: &mut Steps, decision: &Decision) {
+    let Decision {
+        patch,
+        warnings,
+        reason,
+    } = decision;
+    steps.step(&format!("decision: {reason}: {}", because(*reason)));
+    if patch.0.is_empty() {
+        let already = match reason {
+            Reason::Injected => ", for the sidecar is there already",
+            _ => "",
+        };
+        steps.step(&format!("changes: none{already}"));
+    } else {
+        steps.step("changes:");
+        for operation in &patch.0 {
+            change(steps, operation);
+        }
+    }
+    if warnings.is_empty() {
+        steps.step("warnings: none");
+    } else {
+        steps.step("warnings:");
+        steps.details(warnings);
+    }
+}
+
+fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Injected => "the annotation names a Service",
+        Reason::Kept => "neither the template nor our annotations changed, so the sidecar stays",
+        Reason::TakenOut => "the annotation is gone, and so is what it had brought",
+        Reason::NotAnnotated => "no annotation names a Service",
+        Reason::KeptOut => "the annotations say so",
+        Reason::ByHand => "the template has a sidecar that was added by hand",
+        Reason::Controlled => "another object controls this one, and is injected in its place",
+        Reason::Unsupported => "pods that end have nobody to take over",
+    }
+}
+
+fn change(steps: &mut Steps, operation: &PatchOperation) {
+    let (what, value) = match operation {
+        PatchOperation::Add(add) => ("add", Some(&add.value)),
+        PatchOperation::Replace(replace) => ("replace", Some(&replace.value)),
+        PatchOperation::Remove(_) => ("remove", None),
+        PatchOperation::Move(_) => ("move", None),
+        PatchOperation::Copy(_) => ("copy", None),
+        PatchOperation::Test(_) => ("test", None),
+    };
+    let path = operation.path();
+    match value {
+        Some(value @ (Value::Object(_) | Value::Array(_))) => {
+            steps.details([format!("{what} {path}:")]);
+            let text = yaml::write(value).unwrap_or_else(|_| value.to_string());
+            steps.details(text.lines().map(|line| format!("  {line}")));
+        }
+        Some(value) => steps.details([format!("{what} {path}: {value}")]),
+        None => steps.details([format!("{what} {path}")]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::inject::PullPolicy;
+    use serde_json::json;
+
+    use super::*;
+
+    fn explained(object: &Value, facts: &Facts) -> (String, bool) {
+        let settings = Settings {
+            image: "sidecar:1".to_owned(),
+            pull_policy: PullPolicy::default(),
+            native: true,
+            run_as_user: None,
+        };
+        let mut steps = Steps::under("it");
+        let admitted = explain(&mut steps, object, facts, &settings);
+        (steps.text(), admitted)
+    }
+
+    fn deployment(annotations: &Value) -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": { "name": "web", "annotations": annotations },
+            "spec": { "replicas": 1, "template": { "spec": { "containers": [{ "name": "app" }] } } },
+        })
+    }
+
+    fn has(text: &str, lines: &[&str]) {
+        let mut found = text.lines();
+        for line in lines {
+            assert!(
+                found.any(|other| other == *line),
+                "{line:?} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_step_of_an_injection_is_told() {
+        let object = deployment(&json!({
+            annotation::SERVICE: "web", annotation::LEASE_DURATION: "20"
+        }));
+        let mut facts = Facts::default();
+        let service = json!({ "spec": { "selector": { "app": "shop" } } });
+        facts.note(
+            &ServiceName::parse("web").unwrap(),
+            ServiceFact::of(&service),
+        );
+        let (text, admitted) = explained(&object, &facts);
+        assert!(admitted);
+        has(
+            &text,
+            &[
+                "it",
+                "  1. kind: Deployment of apps/v1 bears a pod template",
+                "  2. annotation service-leader-election/service is \"web\": an election is asked for",
+                "       lease            service-leader-election-web (default)",
+                "       lease-duration   20 s",
+                "       web: it selects app=shop",
+                "  5. decision: injected: the annotation names a Service",
+                "       add /spec/template/spec/initContainers:",
+                "       add /spec/template/spec/serviceAccountName: \"service-leader-election-web\"",
+                "  7. warnings:",
+            ],
+        );
+        assert!(text.contains("image: sidecar:1"), "{text}");
+        assert!(
+            text.contains("selects \"app=shop\", which the template's labels"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_obeyed_is_told() {
+        let (text, admitted) = explained(
+            &deployment(&json!({ annotation::SERVICE: "Web" })),
+            &Facts::default(),
+        );
+        assert!(!admitted);
+        assert!(text.contains("decision: denied: annotation"), "{text}");
+    }
+
+    #[test]
+    fn what_is_left_alone_is_told_why() {
+        let (text, admitted) = explained(&deployment(&json!({})), &Facts::default());
+        assert!(admitted);
+        has(
+            &text,
+            &[
+                "  3. decision: not-annotated: no annotation names a Service",
+                "  4. changes: none",
+            ],
+        );
+        let (text, _) = explained(
+            &json!({ "apiVersion": "v1", "kind": "Secret" }),
+            &Facts::default(),
+        );
+        assert!(text.contains("Secret of v1 is left as it is"), "{text}");
+    }
+}

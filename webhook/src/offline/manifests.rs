@@ -1,0 +1,378 @@
+//! Manifests and what is made of them: decided by the injector, object by object.
+//!
+//! Pure. Must not know: where the texts come from, where the result goes.
+
+use contract::{
+    annotations,
+    claim::Claim,
+    facts::{Facts, ServiceFact},
+    inject::{self, Decision, Denied, Reason, Request, Settings},
+    rbac::Member,
+    workload::{Ending, Kind},
+};
+use json_patch::Patch;
+use serde_json::{Value, json};
+
+use super::{
+    documents::{self, Document, DocumentError},
+    place::{Identity, Place},
+    sources::Source,
+    yaml,
+};
+
+/// Why nothing is made of the manifests.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ManifestError {
+    #[error("{name}")]
+    Document { name: String, source: DocumentError },
+    #[error("{place}: {message}")]
+    Denied { place: String, message: String },
+    #[error("{place} cannot be changed")]
+    Patch {
+        place: String,
+        source: json_patch::PatchError,
+    },
+    #[error("{place} cannot be written as YAML")]
+    Added {
+        place: String,
+        source: serde_saphyr::ser::Error,
+    },
+}
+
+/// What was done to an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    pub(super) place: Place,
+    /// In a word.
+    pub(super) what: &'static str,
+    /// None: the whole object is added or replaced.
+    pub(super) patch: Option<Patch>,
+}
+
+/// What became of the manifests.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) changes: Vec<Change>,
+    /// The object, and what is to be said of it.
+    pub(super) warnings: Vec<(Identity, String)>,
+    pub(super) errors: Vec<ManifestError>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    document: Document,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    name: String,
+    entries: Vec<Entry>,
+}
+
+/// The documents of all sources.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    streams: Vec<Stream>,
+    added: Vec<Value>,
+    /// The workloads that were injected.
+    pub(super) members: Vec<Member>,
+    pub(super) report: Report,
+}
+
+/// What the injector says of an object, as the webhook asks it. None: of this kind it is not asked.
+pub(super) fn decide(
+    object: &Value,
+    facts: &Facts,
+    settings: &Settings,
+) -> Option<Result<Decision, Denied>> {
+    let identity = Identity::of(object);
+    if let Some(kind) = Ending::of(&identity.api_version, &identity.kind) {
+        return Some(Ok(inject::decide_ending(kind, object)));
+    }
+    let request = Request {
+        kind: Kind::of(object)?,
+        object,
+        old: None,
+        facts,
+    };
+    Some(inject::decide(&request, settings))
+}
+
+impl Manifests {
+    pub(super) fn read(sources: &[Source]) -> Self {
+        let mut manifests = Self::default();
+        for Source { name, text } in sources {
+            match documents::read(text) {
+                Ok(documents) => manifests.streams.push(Stream {
+                    name: name.clone(),
+                    entries: documents.into_iter().map(Entry::from).collect(),
+                }),
+                Err(source) => manifests.report.errors.push(ManifestError::Document {
+                    name: name.clone(),
+                    source,
+                }),
+            }
+        }
+        manifests
+    }
+
+    /// Every object, those of a List one by one.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (Place, &Value)> {
+        self.streams.iter().flat_map(|stream| {
+            stream.entries.iter().flat_map(|entry| {
+                let value = entry.document.value.as_ref();
+                objects(value).map(|object| (entry.place(&stream.name, object), object))
+            })
+        })
+    }
+
+    /// Calls `change` with every object and its place. It says what it did to the object, if anything.
+    fn each(
+        &mut self,
+        mut change: impl FnMut(&Place, &mut Value, &mut Report) -> Option<(&'static str, Option<Patch>)>,
+    ) {
+        let report = &mut self.report;
+        for Stream { name, entries } in &mut self.streams {
+            for entry in entries {
+                let number = entry.document.number;
+                for object in objects_mut(entry.document.value.as_mut()) {
+                    let place = Place {
+                        at: Some((name.clone(), number)),
+                        object: Identity::of(object),
+                    };
+                    if let Some((what, patch)) = change(&place, object, report) {
+                        entry.changed = true;
+                        report.changes.push(Change { place, what, patch });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the documents tell of the Services that an object names. One that is not among them may
+    /// be in the cluster, so nothing is said of it.
+    pub(super) fn facts(&self, object: &Value) -> Facts {
+        facts(object, &self.services())
+    }
+
+    fn services(&self) -> Vec<Value> {
+        self.objects()
+            .filter(|(place, _)| is(&place.object, "v1", "Service"))
+            .map(|(_, object)| object.clone())
+            .collect()
+    }
+
+    /// Injects what asks for it.
+    pub(super) fn inject(&mut self, settings: &Settings) {
+        let services = self.services();
+        let mut members = Vec::new();
+        self.each(|place, object, report| {
+            let decision = match decide(object, &facts(object, &services), settings)? {
+                Ok(decision) => decision,
+                Err(Denied { message }) => {
+                    let place = place.to_string();
+                    report.errors.push(ManifestError::Denied { place, message });
+                    return None;
+                }
+            };
+            let warnings = decision.warnings.into_iter();
+            report
+                .warnings
+                .extend(warnings.map(|text| (place.object.clone(), text)));
+            let changed = apply(place, object, decision.patch, report);
+            if decision.reason == Reason::Injected {
+                members.extend(member(object));
+            }
+            changed.map(|patch| (decision.reason.as_str(), Some(patch)))
+        });
+        self.members = members;
+    }
+
+    /// Takes out again what was injected.
+    pub(super) fn uninject(&mut self) {
+        self.each(|place, object, report| {
+            let patch = inject::uninject(Kind::of(object)?, object);
+            let patch = apply(place, object, patch, report)?;
+            Some((Reason::TakenOut.as_str(), Some(patch)))
+        });
+    }
+
+    /// Adds an object. One of its name is replaced if `is_ours` says so, and else kept.
+    pub(super) fn add(&mut self, wanted: &Value, is_ours: impl Fn(&Value) -> bool) {
+        let identity = Identity::of(wanted);
+        let mut found = false;
+        self.each(|place, object, report| {
+            if place.object != identity {
+                return None;
+            }
+            found = true;
+            if object == wanted {
+                return None;
+            }
+            if !is_ours(object) {
+                let text = "it is in the way of an object that the sidecar needs, and kept: give \
+                            it another name, or see that it does the same";
+                report.warnings.push((identity.clone(), text.to_owned()));
+                return None;
+            }
+            object.clone_from(wanted);
+            Some(("replaced", None))
+        });
+        if !found {
+            self.added.push(wanted.clone());
+            self.report.changes.push(Change {
+                place: Place {
+                    at: None,
+                    object: identity,
+                },
+                what: "added",
+                patch: None,
+            });
+        }
+    }
+
+    /// All documents. Those that were not changed are what they were, byte for byte.
+    pub(super) fn text(&self) -> Result<String, ManifestError> {
+        let mut streams = Vec::new();
+        for stream in &self.streams {
+            let texts: Result<Vec<String>, DocumentError> =
+                stream.entries.iter().map(Entry::text).collect();
+            streams.push(texts.map_err(|source| ManifestError::Document {
+                name: stream.name.clone(),
+                source,
+            })?);
+        }
+        let added: Result<Vec<String>, ManifestError> = self.added.iter().map(added).collect();
+        streams.push(added?);
+        Ok(documents::join(&streams))
+    }
+
+    /// The JSON Patch of each object that was changed, one in a line.
+    pub(super) fn patches(&self) -> String {
+        let lines = self.report.changes.iter().filter_map(|change| {
+            let Identity {
+                api_version,
+                kind,
+                namespace,
+                name,
+            } = &change.place.object;
+            let mut line = json!({
+                "apiVersion": api_version,
+                "kind": kind,
+                "name": name,
+                "patch": change.patch.as_ref()?,
+            });
+            if let (false, Some(line)) = (namespace.is_empty(), line.as_object_mut()) {
+                line.insert("namespace".to_owned(), Value::from(namespace.as_str()));
+            }
+            Some(format!("{line}\n"))
+        });
+        lines.collect()
+    }
+}
+
+impl From<Document> for Entry {
+    fn from(document: Document) -> Self {
+        Self {
+            document,
+            changed: false,
+        }
+    }
+}
+
+impl Entry {
+    fn place(&self, source: &str, object: &Value) -> Place {
+        Place {
+            at: Some((source.to_owned(), self.document.number)),
+            object: Identity::of(object),
+        }
+    }
+
+    fn text(&self) -> Result<String, DocumentError> {
+        match &self.document.value {
+            Some(value) if self.changed => self.document.with(value),
+            _ => Ok(self.document.text()),
+        }
+    }
+}
+
+/// Applies a patch. None: nothing is changed.
+fn apply(place: &Place, object: &mut Value, patch: Patch, report: &mut Report) -> Option<Patch> {
+    if patch.0.is_empty() {
+        return None;
+    }
+    match json_patch::patch(object, &patch) {
+        Ok(()) => Some(patch),
+        Err(source) => {
+            let place = place.to_string();
+            report.errors.push(ManifestError::Patch { place, source });
+            None
+        }
+    }
+}
+
+fn added(object: &Value) -> Result<String, ManifestError> {
+    let text = yaml::write(object).map_err(|source| ManifestError::Added {
+        place: Identity::of(object).to_string(),
+        source,
+    })?;
+    Ok(format!("---\n{text}"))
+}
+
+/// The workload with the account that its template names.
+pub(super) fn member(object: &Value) -> Option<Member> {
+    let claim = Claim::of(Kind::of(object)?, object.get("metadata")?)?;
+    Some(Member::of(claim, object))
+}
+
+fn facts(object: &Value, services: &[Value]) -> Facts {
+    let mut facts = Facts::default();
+    let here = Identity::of(object).namespace;
+    for name in annotations::services(object.get("metadata"))
+        .iter()
+        .flat_map(annotations::Services::iter)
+    {
+        let found = services.iter().find(|service| {
+            let Identity {
+                namespace,
+                name: found,
+                ..
+            } = Identity::of(service);
+            found == name.as_str() && (namespace == here || namespace.is_empty() || here.is_empty())
+        });
+        facts.note(name, found.map_or(ServiceFact::Unknown, ServiceFact::of));
+    }
+    facts
+}
+
+fn is(identity: &Identity, api_version: &str, kind: &str) -> bool {
+    identity.api_version == api_version && identity.kind == kind
+}
+
+fn is_list(value: &Value) -> bool {
+    let kind = value.get("kind").and_then(Value::as_str);
+    kind.is_some_and(|kind| kind.ends_with("List"))
+        && value.get("items").is_some_and(Value::is_array)
+}
+
+fn objects(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    let (list, one) = match value {
+        Some(value) if is_list(value) => (value.get("items").and_then(Value::as_array), None),
+        other => (None, other),
+    };
+    list.into_iter().flatten().chain(one)
+}
+
+fn objects_mut(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    let (list, one) = match value {
+        Some(value) if is_list(value) => {
+            (value.get_mut("items").and_then(Value::as_array_mut), None)
+        }
+        other => (None, other),
+    };
+    list.into_iter().flatten().chain(one)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! What an object is called, and where it stands.
+//!
+//! Must not know: what is done to it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// What an object is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    /// Empty where the manifest names none.
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Identity {
+    pub(super) fn of(object: &Value) -> Self {
+        let text = |path| {
+            let text = object.pointer(path).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        Self {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            namespace,
+            name,
+            ..
+        } = self;
+        match namespace.as_str() {
+            "" => write!(f, "{kind} {name}"),
+            namespace => write!(f, "{kind} {namespace}/{name}"),
+        }
+    }
+}
+
+/// Where an object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Source and document. None: it stands nowhere yet.
+    pub(super) at: Option<(String, usize)>,
+    pub(super) object: Identity,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            Some((source, number)) => write!(f, "{source}, document {number}, {}", self.object),
+            None => write!(f, "{}", self.object),
+        }
+    }
+}
