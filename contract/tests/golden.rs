@@ -68,6 +68,23 @@ fn every_key_kind_and_reason_has_a_case() {
 }
 
 #[test]
+fn a_case_is_denied_or_warned_of_as_its_name_says() {
+    for case in cases() {
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let report = read(&case, "report.json").expect("report.json");
+        assert_eq!(
+            report["denied"].is_string(),
+            name.starts_with("denied-"),
+            "{name}"
+        );
+        let warned = report["warnings"]
+            .as_array()
+            .is_some_and(|it| !it.is_empty());
+        assert!(warned || !name.starts_with("warning"), "{name}");
+    }
+}
+
+#[test]
 fn every_warning_is_one_whole_line() {
     for case in cases() {
         let report = read(&case, "report.json").expect("report.json");

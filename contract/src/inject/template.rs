@@ -169,7 +169,7 @@ impl Injection<'_> {
         }
         match (&self.spec.account, workload::account(template)) {
             (Some(named), Some(written)) if named.as_str() != written => Err(Denied::new(format!(
-                "annotation {} is {}, but the template's serviceAccountName is {}: write one of \
+                "annotation {} is {}, but the template's serviceAccountName says {}: write one of \
                  the two, or the same twice",
                 annotation::SERVICE_ACCOUNT,
                 quoted(named.as_str()),

@@ -166,8 +166,8 @@ impl Warnings {
             count => format!(" and {} more", count - 1),
         };
         self.add(&format!(
-            "Service {service} is claimed by {}{more} too: with one Lease they elect one leader of \
-             all their pods, with two they contend; else name another Service",
+            "Service {service} is claimed by {}{more} too: with one Lease all their pods elect one \
+             leader, with two they fight; use one Lease, or name another Service",
             shortened(first, 32)
         ));
     }
