@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     names::{self, annotation},
+    reference::{self, Key, key},
     values::{
         AccountName, ContainerName, LeaseName, LogLevel, Port, Quantity, ServiceName, Start,
         Timing, ValueError,
@@ -15,24 +16,6 @@ use crate::{
 
 /// How many Services one election may switch.
 const MOST_SERVICES: usize = 16;
-
-/// The keys that users may write.
-pub const KEYS: [&str; 14] = [
-    annotation::SERVICE,
-    annotation::LEASE,
-    annotation::CONTAINER,
-    annotation::PORT,
-    annotation::NOTIFY_PORT,
-    annotation::LEASE_DURATION,
-    annotation::SERVICE_ACCOUNT,
-    annotation::START,
-    annotation::LOG_LEVEL,
-    annotation::CPU_REQUEST,
-    annotation::MEMORY_REQUEST,
-    annotation::CPU_LIMIT,
-    annotation::MEMORY_LIMIT,
-    annotation::INJECT,
-];
 
 /// What the annotations of one workload ask for.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,11 +145,11 @@ pub fn parse(metadata: Option<&Value>) -> Result<Wish, Vec<AnnotationError>> {
         annotations,
         errors: Vec::new(),
     };
-    let inject = reader.read(annotation::INJECT, parse_inject);
+    let inject = reader.read(&key::INJECT, parse_inject);
     if reader.errors.is_empty() && inject == Some(false) {
         return Ok(Wish::KeepOut);
     }
-    let services = reader.read(annotation::SERVICE, Services::parse);
+    let services = reader.read(&key::SERVICE, Services::parse);
     let spec = services.and_then(|services| reader.spec(services));
     match spec {
         Some(spec) if reader.errors.is_empty() => Ok(Wish::Elect(Box::new(spec))),
@@ -184,16 +167,22 @@ pub fn services(metadata: Option<&Value>) -> Option<Services> {
     Services::parse(text(annotation::SERVICE)?).ok()
 }
 
+/// Whether a user may write this key.
+pub fn is_known(key: &str) -> bool {
+    reference::KEYS.iter().any(|known| known.name == key)
+}
+
 /// Keys with our prefix that mean nothing, each with the known key that is nearest.
 pub fn unknown_keys(metadata: Option<&Value>) -> Vec<(String, &'static str)> {
     annotations(metadata)
         .into_iter()
         .flat_map(Map::keys)
-        .filter(|key| key.starts_with(names::PREFIX) && !KEYS.contains(&key.as_str()))
+        .filter(|key| key.starts_with(names::PREFIX) && !is_known(key))
         .map(|key| {
+            let known = reference::KEYS.iter().map(|key| key.name);
             (
                 key.clone(),
-                nearest(key, &KEYS).unwrap_or(annotation::SERVICE),
+                nearest(key, known).unwrap_or(annotation::SERVICE),
             )
         })
         .collect()
@@ -222,16 +211,16 @@ impl Reader<'_> {
     /// The parsed value; None where it is absent, or bad and noted.
     fn read<T, E: ToString>(
         &mut self,
-        key: &'static str,
+        key: &Key,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let value = self.annotations.get(key)?.as_str().unwrap_or_default();
+        let value = self.annotations.get(key.name)?.as_str().unwrap_or_default();
         match parse(value) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let reason = error.to_string();
                 self.errors.push(AnnotationError {
-                    key,
+                    key: key.name,
                     value: value.to_owned(),
                     reason,
                 });
@@ -242,28 +231,26 @@ impl Reader<'_> {
 
     fn spec(&mut self, services: Services) -> Option<Spec> {
         let lease = self
-            .read(annotation::LEASE, LeaseName::parse)
+            .read(&key::LEASE, LeaseName::parse)
             .or_else(|| LeaseName::parse(&names::default_name(services.first().as_str())).ok())?;
         let spec = Spec {
             lease,
             services,
-            container: self.read(annotation::CONTAINER, ContainerName::parse),
-            port: self.read(annotation::PORT, Port::parse).unwrap_or_default(),
+            container: self.read(&key::CONTAINER, ContainerName::parse),
+            port: self.read(&key::PORT, Port::parse).unwrap_or_default(),
             port_is_written: self.annotations.contains_key(annotation::PORT),
-            notify_port: self.read(annotation::NOTIFY_PORT, Port::parse),
+            notify_port: self.read(&key::NOTIFY_PORT, Port::parse),
             timing: self
-                .read(annotation::LEASE_DURATION, Timing::parse)
+                .read(&key::LEASE_DURATION, Timing::parse)
                 .unwrap_or_default(),
-            account: self.read(annotation::SERVICE_ACCOUNT, AccountName::parse),
-            start: self
-                .read(annotation::START, Start::parse)
-                .unwrap_or_default(),
-            log_level: self.read(annotation::LOG_LEVEL, LogLevel::parse),
+            account: self.read(&key::SERVICE_ACCOUNT, AccountName::parse),
+            start: self.read(&key::START, Start::parse).unwrap_or_default(),
+            log_level: self.read(&key::LOG_LEVEL, LogLevel::parse),
             resources: Resources {
-                cpu_request: self.read(annotation::CPU_REQUEST, Quantity::parse),
-                memory_request: self.read(annotation::MEMORY_REQUEST, Quantity::parse),
-                cpu_limit: self.read(annotation::CPU_LIMIT, Quantity::parse),
-                memory_limit: self.read(annotation::MEMORY_LIMIT, Quantity::parse),
+                cpu_request: self.read(&key::CPU_REQUEST, Quantity::parse),
+                memory_request: self.read(&key::MEMORY_REQUEST, Quantity::parse),
+                cpu_limit: self.read(&key::CPU_LIMIT, Quantity::parse),
+                memory_limit: self.read(&key::MEMORY_LIMIT, Quantity::parse),
             },
         };
         self.not_itself(&spec);
@@ -318,7 +305,7 @@ fn parse_inject(text: &str) -> Result<bool, ValueError> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(ValueError::new("write \"true\" or \"false\"")),
+        _ => Err(ValueError(key::INJECT.form)),
     }
 }
 

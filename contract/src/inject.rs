@@ -6,7 +6,7 @@
 mod mesh;
 mod ports;
 mod record;
-mod sidecar;
+pub(crate) mod sidecar;
 mod template;
 mod warnings;
 

@@ -10,6 +10,7 @@ pub mod inject;
 pub mod names;
 pub mod pods;
 pub mod rbac;
+pub mod reference;
 pub mod unpin;
 pub mod values;
 pub mod workload;

@@ -6,26 +6,24 @@ use std::fmt;
 
 /// A value that cannot be obeyed. The text says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ValueError(String);
-
-impl ValueError {
-    pub(crate) fn new(allowed: impl Into<String>) -> Self {
-        Self(allowed.into())
-    }
-}
+#[error("write {0}")]
+pub struct ValueError(pub(crate) &'static str);
 
 macro_rules! checked_name {
-    ($(#[$doc:meta])* $name:ident, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $fits:path, $form:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
+            /// What may be written.
+            pub const FORM: &'static str = $form;
+
             /// Checks `text`.
             pub fn parse(text: &str) -> Result<Self, ValueError> {
-                $check(text)?;
-                Ok(Self(text.to_owned()))
+                $fits(text)
+                    .then(|| Self(text.to_owned()))
+                    .ok_or(ValueError(Self::FORM))
             }
 
             /// The text.
@@ -42,66 +40,56 @@ macro_rules! checked_name {
     };
 }
 
+const DNS_1123_SUBDOMAIN: &str = "at most 253 lower case letters, digits, '-' and '.', with a letter \
+                                  or digit at both ends and beside each '.'";
+
 checked_name!(
     /// The name of a Service: a DNS label that begins with a letter.
     ServiceName,
-    dns_1035_label
+    is_dns_1035_label,
+    "at most 63 lower case letters, digits and '-', a letter first and no '-' last"
 );
 checked_name!(
     /// The name of a Lease: a DNS subdomain.
     LeaseName,
-    dns_1123_subdomain
+    is_dns_1123_subdomain,
+    DNS_1123_SUBDOMAIN
 );
 checked_name!(
     /// The name of a ServiceAccount: a DNS subdomain.
     AccountName,
-    dns_1123_subdomain
+    is_dns_1123_subdomain,
+    DNS_1123_SUBDOMAIN
 );
 checked_name!(
     /// The name of a container: a DNS label.
     ContainerName,
-    dns_1123_label
+    is_dns_1123_label,
+    "at most 63 lower case letters, digits and '-', with a letter or digit at both ends"
 );
 
 fn is_lower_alphanumeric(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
-fn dns_1123_label(text: &str) -> Result<(), ValueError> {
-    let fits = text.len() <= 63
+fn is_dns_1123_label(text: &str) -> bool {
+    text.len() <= 63
         && text.starts_with(is_lower_alphanumeric)
         && text.ends_with(is_lower_alphanumeric)
-        && text.chars().all(|c| is_lower_alphanumeric(c) || c == '-');
-    if fits {
-        return Ok(());
-    }
-    Err(ValueError::new(
-        "write at most 63 lower case letters, digits and '-', with a letter or digit at both ends",
-    ))
+        && text.chars().all(|c| is_lower_alphanumeric(c) || c == '-')
 }
 
-fn dns_1035_label(text: &str) -> Result<(), ValueError> {
-    if dns_1123_label(text).is_ok() && text.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Ok(());
-    }
-    Err(ValueError::new(
-        "write at most 63 lower case letters, digits and '-', a letter first and no '-' last",
-    ))
+fn is_dns_1035_label(text: &str) -> bool {
+    is_dns_1123_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-fn dns_1123_subdomain(text: &str) -> Result<(), ValueError> {
+fn is_dns_1123_subdomain(text: &str) -> bool {
     let label = |part: &str| {
         part.starts_with(is_lower_alphanumeric)
             && part.ends_with(is_lower_alphanumeric)
             && part.chars().all(|c| is_lower_alphanumeric(c) || c == '-')
     };
-    if text.len() <= 253 && text.split('.').all(label) {
-        return Ok(());
-    }
-    Err(ValueError::new(
-        "write at most 253 lower case letters, digits, '-' and '.', with a letter or digit at \
-         both ends and beside each '.'",
-    ))
+    text.len() <= 253 && text.split('.').all(label)
 }
 
 /// The lease's length. Renew interval and deadline follow from it.
@@ -113,19 +101,15 @@ impl Timing {
     pub const MIN: u16 = 5;
     /// The longest lease, in seconds.
     pub const MAX: u16 = 300;
+    /// What may be written.
+    pub const FORM: &'static str = "a whole number of seconds from 5 to 300, without a unit";
 
     /// Checks `text`, a whole number of seconds.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         whole_number(text)
             .filter(|seconds| (Self::MIN..=Self::MAX).contains(seconds))
             .map(Self)
-            .ok_or_else(|| {
-                ValueError::new(format!(
-                    "write a whole number of seconds from {} to {}, without a unit",
-                    Self::MIN,
-                    Self::MAX
-                ))
-            })
+            .ok_or(ValueError(Self::FORM))
     }
 
     /// The length in seconds.
@@ -145,12 +129,15 @@ impl Default for Timing {
 pub struct Port(u16);
 
 impl Port {
+    /// What may be written.
+    pub const FORM: &'static str = "a port number from 1024 to 65535";
+
     /// Checks `text`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         whole_number(text)
             .filter(|port| *port >= 1024)
             .map(Self)
-            .ok_or_else(|| ValueError::new("write a port number from 1024 to 65535"))
+            .ok_or(ValueError(Self::FORM))
     }
 
     /// The number.
@@ -189,6 +176,9 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// What may be written.
+    pub const FORM: &'static str = "error, warn, info, debug or trace";
+
     const ALL: [Self; 5] = [
         Self::Error,
         Self::Warn,
@@ -202,7 +192,7 @@ impl LogLevel {
         Self::ALL
             .into_iter()
             .find(|level| level.as_str() == text)
-            .ok_or_else(|| ValueError::new("write error, warn, info, debug or trace"))
+            .ok_or(ValueError(Self::FORM))
     }
 
     /// The word.
@@ -228,12 +218,15 @@ pub enum Start {
 }
 
 impl Start {
+    /// What may be written.
+    pub const FORM: &'static str = "closed or open";
+
     /// Checks `text`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         match text {
             "closed" => Ok(Self::Closed),
             "open" => Ok(Self::Open),
-            _ => Err(ValueError::new("write closed or open")),
+            _ => Err(ValueError(Self::FORM)),
         }
     }
 }
@@ -246,6 +239,10 @@ pub struct Quantity {
 }
 
 impl Quantity {
+    /// What may be written.
+    pub const FORM: &'static str = "an amount greater than zero as Kubernetes writes it, such \
+                                    as 10m or 0.5 of CPU, 16Mi or 64Mi of memory";
+
     /// Checks `text`: `50m`, `0.5`, `16Mi`, `1e3`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         Self::nano(text)
@@ -254,12 +251,7 @@ impl Quantity {
                 text: text.to_owned(),
                 nano,
             })
-            .ok_or_else(|| {
-                ValueError::new(
-                    "write an amount greater than zero as Kubernetes does, such as 10m or 0.5 of \
-                     CPU, 16Mi or 64Mi of memory",
-                )
-            })
+            .ok_or(ValueError(Self::FORM))
     }
 
     /// The text.
@@ -366,6 +358,12 @@ mod tests {
         ] {
             assert!(Timing::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_form_of_a_lease_names_both_ends() {
+        let ends = format!("from {} to {},", Timing::MIN, Timing::MAX);
+        assert!(Timing::FORM.contains(&ends), "{}", Timing::FORM);
     }
 
     #[test]

@@ -17,11 +17,11 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
 }
 
 /// The one of `known` that is most like `word`.
-pub(crate) fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    known
-        .iter()
-        .copied()
-        .min_by_key(|known| distance(word, known))
+pub(crate) fn nearest(
+    word: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    known.min_by_key(|known| distance(word, known))
 }
 
 /// How many letters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).

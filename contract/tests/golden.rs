@@ -2,7 +2,7 @@
 //!
 //! `input.yaml` is the object, `old.yaml` what it was before an update, `case.yaml` what is known
 //! of the Services and what settings differ. Golden are `report.json` and, where something is
-//! changed, `patch.json`. After a wanted change: `UPDATE_GOLDEN=1 cargo test -p contract`.
+//! changed, `patch.json`. After a wanted change: `cargo xtask golden`.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,9 +18,9 @@ use std::{
 };
 
 use contract::{
-    annotations::KEYS,
     facts::{Facts, ServiceFact},
     inject::{self, Denied, PullPolicy, Reason, Request, Settings},
+    reference::KEYS,
     values::ServiceName,
     workload::{Ending, Kind},
 };
@@ -38,6 +38,7 @@ fn every_case_gives_its_golden_output() {
 fn every_key_kind_and_reason_has_a_case() {
     let mut wanted: BTreeSet<String> = KEYS
         .iter()
+        .map(|key| key.name)
         .flat_map(|key| [format!("{key}: obeyed"), format!("{key}: denied")])
         .chain(Kind::ALL.map(|kind| format!("kind {}", kind.as_str())))
         .chain(Ending::ALL.map(|kind| format!("kind {}", kind.as_str())))
@@ -48,7 +49,7 @@ fn every_key_kind_and_reason_has_a_case() {
         let report = read(&case, "report.json").expect("report.json");
         wanted.remove(&format!("kind {}", object["kind"].as_str().unwrap()));
         if let Some(denied) = report["denied"].as_str() {
-            for key in KEYS {
+            for key in KEYS.map(|key| key.name) {
                 if denied.contains(&format!("annotation {key} is ")) {
                     wanted.remove(&format!("{key}: denied"));
                 }

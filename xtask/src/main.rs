@@ -13,6 +13,7 @@ mod bench;
 mod chart;
 mod demo;
 mod election;
+mod golden;
 mod images;
 mod steps;
 mod story;
@@ -37,6 +38,7 @@ enum Chore {
     Demo(demo::Args),
     Test(test::Args),
     Tidy(tidy::Args),
+    Golden(golden::Args),
     Images(images::Args),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -49,6 +51,7 @@ impl Chore {
             Self::Demo(args) => args.run().await,
             Self::Test(args) => args.run().await,
             Self::Tidy(args) => args.run().await,
+            Self::Golden(args) => args.run().await,
             Self::Images(args) => args.run().await,
             Self::Bench(bench) => bench.run().await,
             Self::Verify(args) => args.run().await,

@@ -17,9 +17,9 @@ const TOKEN_SECONDS: u32 = 3607;
 
 /// What a sidecar asks for where nobody says otherwise. No CPU limit: a throttled renewal is a
 /// lost lease.
-const CPU_REQUEST: &str = "10m";
-const MEMORY_REQUEST: &str = "16Mi";
-const MEMORY_LIMIT: &str = "64Mi";
+pub(crate) const CPU_REQUEST: &str = "10m";
+pub(crate) const MEMORY_REQUEST: &str = "16Mi";
+pub(crate) const MEMORY_LIMIT: &str = "64Mi";
 
 pub(super) fn container(spec: &Spec, settings: &Settings) -> Value {
     let port = spec.port.number();

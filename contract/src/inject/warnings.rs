@@ -51,7 +51,7 @@ pub(super) fn without_service(metadata: Option<&Value>) -> Vec<String> {
     let mut warnings = Warnings::default();
     warnings.unknown_keys(metadata, "");
     for key in annotations::ours(metadata).keys() {
-        if annotations::KEYS.contains(&key.as_str()) && key != annotation::INJECT {
+        if annotations::is_known(key) && key != annotation::INJECT {
             warnings.add(&format!(
                 "annotation {key} has no effect without {}: write the name of a Service there",
                 annotation::SERVICE

@@ -251,7 +251,7 @@ fn change(steps: &mut Steps, operation: &PatchOperation) {
 
 #[cfg(test)]
 mod tests {
-    use contract::inject::PullPolicy;
+    use contract::{inject::PullPolicy, reference::KEYS};
     use serde_json::json;
 
     use super::*;
@@ -320,6 +320,19 @@ mod tests {
             text.contains("selects \"app=shop\", which the template's labels"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_value_that_can_be_written_is_told() {
+        let object = deployment(&json!({ annotation::SERVICE: "web" }));
+        let (text, _) = explained(&object, &Facts::default());
+        let elsewhere = [annotation::SERVICE, annotation::INJECT];
+        for key in KEYS.map(|key| key.name) {
+            let short = key.strip_prefix(names::PREFIX).unwrap();
+            let line = format!("       {short:<16} ");
+            let told = text.lines().any(|told| told.starts_with(&line));
+            assert!(told || elsewhere.contains(&key), "{key} is not in\n{text}");
+        }
     }
 
     #[test]

@@ -12,9 +12,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace;
+use crate::{golden, workspace};
 
-/// Check the rules of the repository: layers, module docs, file sizes, dependencies
+/// Check the rules of the repository: layers, module docs, file sizes, dependencies, made files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -46,5 +46,6 @@ fn find() -> Result<Vec<String>> {
     }
     wrong.extend(sources.iter().flat_map(files::check_file));
     wrong.extend(lockfile::check(&lock));
+    wrong.extend(golden::outdated(root));
     Ok(wrong)
 }
