@@ -229,6 +229,8 @@ fn timing(text: &str) -> Result<Timing, String> {
 
 #[cfg(test)]
 mod tests {
+    use testcluster::troubleshooting::documented;
+
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Args, clap::Error> {
@@ -269,6 +271,17 @@ mod tests {
             args.service_name,
             Services(vec!["admin".to_owned(), "web".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_bad_value_is_explained_on_a_page() {
+        let said = |words: &[&str]| parse(words).unwrap_err().to_string();
+        let long = said(&["--service-name=web", "--pod-name=p", "--lease-duration=301"]);
+        documented("flag-lease-duration", &long).unwrap();
+        let service = said(&["--service-name=We_b", "--pod-name=p"]);
+        documented("flag-service-name", &service).unwrap();
+        let pod = said(&["--service-name=web", "--pod-name=P"]);
+        documented("flag-pod-name", &pod).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use contract::names::reason;
-use election::{How, Notice, Target};
+use election::{Epoch, How, Notice, Target};
 use tracing::{info, warn};
 
 use crate::api::{Error, Kind};
@@ -88,23 +88,21 @@ impl Herald {
         }
         let error = error.chain();
         let (ns, name) = (self.namespace.as_str(), self.names.pod.as_str());
-        if rights {
+        let why = if rights {
             warn!(
                 ns,
                 name, error, "rights are missing: add them to the Role; trying until then"
             );
+            "rights are missing, add them to the Role"
         } else {
             warn!(
                 ns,
                 name, error, "a policy or validation denies a request of the election"
             );
-        }
-        self.put(
-            self.pod(),
-            reason::FORBIDDEN,
-            true,
-            &format!("refused: {error}"),
-        );
+            "a policy or validation denies it"
+        };
+        let text = format!("{why}: {error}");
+        self.put(self.pod(), reason::FORBIDDEN, true, &text);
     }
 
     pub(crate) fn tell(&mut self, notice: &Notice) {
@@ -164,7 +162,10 @@ impl Herald {
                     ns,
                     name, "the service does not exist: create it, or correct --service-name"
                 );
-                let text = format!("service {name} does not exist: it is switched once it does");
+                let text = format!(
+                    "service {name} does not exist: create it, or correct the annotation; it is \
+                     switched once it exists"
+                );
                 self.put(self.pod(), reason::SERVICE_MISSING, true, &text);
             }
             Notice::WithoutSelector { service } => {
@@ -173,7 +174,8 @@ impl Herald {
                     ns,
                     name, "the service has no selector: give it the one of the pods"
                 );
-                let text = "has no selector of its own, so it cannot be pointed at a leader";
+                let text = "has no selector of its own, so it cannot be switched: give it the selector \
+                            of the pods";
                 self.put(
                     self.about(*service),
                     reason::SERVICE_WITHOUT_SELECTOR,
@@ -185,28 +187,34 @@ impl Herald {
                 service,
                 stored,
                 ours,
-            } => {
-                let name = self.service(*service);
-                warn!(ns, name, %stored, epoch = %ours, "a higher epoch is stored: not switched");
-                let text = format!("not switched to {pod}: stores epoch {stored}, above {ours}");
-                self.put(self.about(*service), reason::FENCED, true, &text);
-            }
-            Notice::ForeignHolder(holder) => {
-                warn!(
-                    ns,
-                    name = self.names.lease,
-                    holder,
-                    "another program holds the lease"
-                );
-                let text = format!("held by {holder}, another program: waiting for its expiry");
-                self.put(self.lease(), reason::FOREIGN_LEASE, true, &text);
-            }
+            } => self.fenced(*service, *stored, *ours),
+            Notice::ForeignHolder(holder) => self.foreign(holder),
             Notice::SwitchoverRefused { to, leads_already } => {
                 self.refuse_switchover(to, *leads_already);
             }
             // The request's own error has been told of.
             Notice::Refused => {}
         }
+    }
+
+    fn fenced(&self, service: usize, stored: Epoch, ours: Epoch) {
+        let (ns, name) = (self.namespace.as_str(), self.service(service));
+        warn!(ns, name, %stored, epoch = %ours, "a higher epoch is stored: not switched");
+        let text = format!(
+            "not switched to {}: stores epoch {stored}, above this term's {ours}; if no later leader \
+             has it, as after a restored backup, delete the Service and create it again",
+            self.names.pod
+        );
+        self.put(self.about(service), reason::FENCED, true, &text);
+    }
+
+    fn foreign(&self, holder: &str) {
+        let (ns, name) = (self.namespace.as_str(), self.names.lease.as_str());
+        warn!(ns, name, holder, "another program holds the lease");
+        let text = format!(
+            "held by {holder}, another program: waiting until it expires; two programs need two Leases"
+        );
+        self.put(self.lease(), reason::FOREIGN_LEASE, true, &text);
     }
 
     /// The user's own deletion cost stays on the leader.
@@ -283,5 +291,91 @@ impl Herald {
             name: self.names.lease.clone(),
             uid: self.lease_uid.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use contract::names;
+    use election::{PodName, Why};
+    use testcluster::troubleshooting::explains;
+
+    use super::*;
+    use crate::events::queue;
+
+    /// A refusal, as the API server answers it.
+    fn refusal(code: u16) -> Error {
+        let status = kube::core::Status::failure("not you", "Reason").with_code(code);
+        Error::Failed {
+            request: "update leases/web".to_owned(),
+            source: Box::new(kube::Error::Api(status.boxed())),
+        }
+    }
+
+    /// The reasons that have a name, less the controller's.
+    fn reasons() -> BTreeSet<&'static str> {
+        let names = include_str!("../../contract/src/names.rs");
+        let (_, names) = names.split_once("pub mod reason {").unwrap();
+        let (names, _) = names.split_once("\n}").unwrap();
+        let quoted = names.split('"').skip(1).step_by(2);
+        quoted.filter(|name| *name != reason::UNPINNED).collect()
+    }
+
+    #[test]
+    fn every_event_is_explained_on_a_page() {
+        let (queue, mut waiting) = queue();
+        let names = Arc::new(Names {
+            pod: PodName::parse("web-0").unwrap(),
+            lease: names::default_name("web"),
+            services: vec!["web".to_owned()],
+        });
+        let metrics = Metrics::new(&names.lease);
+        let mut herald = Herald::new(names, "shop", "u-1", queue, metrics);
+        herald.refuse(&refusal(422));
+        let epoch = |text| Epoch::stored(Some(text));
+        let switchover = |leads_already| Notice::SwitchoverRefused {
+            to: Target::Any,
+            leads_already,
+        };
+        for notice in [
+            Notice::Elected {
+                epoch: epoch("7"),
+                term: 1,
+                how: How::Vacant,
+            },
+            Notice::Lost(Why::Deadline),
+            Notice::Switched {
+                service: 0,
+                from: None,
+                epoch: epoch("7"),
+            },
+            Notice::Restored {
+                service: 0,
+                from: None,
+                epoch: epoch("7"),
+            },
+            Notice::Missing { service: 0 },
+            Notice::WithoutSelector { service: 0 },
+            Notice::Fenced {
+                service: 0,
+                stored: epoch("8"),
+                ours: epoch("7"),
+            },
+            Notice::ForeignHolder("other".to_owned()),
+            switchover(true),
+            switchover(false),
+        ] {
+            herald.tell(&notice);
+        }
+        herald.keep_cost();
+        (0..3).for_each(|_| herald.refuse(&refusal(403)));
+        let mut told = BTreeSet::new();
+        while let Ok(note) = waiting.try_recv() {
+            explains(&note.text).unwrap();
+            told.insert(note.reason);
+        }
+        assert_eq!(told, reasons());
     }
 }

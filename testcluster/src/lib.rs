@@ -4,7 +4,7 @@
 //! and beside other rigs (Linux). Its process [`Node`] plays scheduler and kubelet: it runs the
 //! programs of this workspace for this product's images, and a small HTTP server for every other
 //! image. A [`Forwarder`] plays a Service; a [`Recorder`] keeps every revision, and checks what
-//! must hold at each.
+//! must hold at each. By [`troubleshooting`] a test proves that users find a message explained.
 //!
 //! A rig, not a product. Must not know: how leaders are elected, what the webhook injects.
 
@@ -21,6 +21,7 @@ mod record;
 mod steady;
 mod surroundings;
 mod tools;
+pub mod troubleshooting;
 
 pub use cluster::{Cluster, Options, Output};
 pub use faults::{Asked, Fate, Faults};

@@ -10,20 +10,26 @@
 
 mod support;
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
 use support::{Installed, Scene, deployment, service};
-use testcluster::Cluster;
-use tokio::sync::OnceCell;
+use testcluster::{
+    Cluster,
+    troubleshooting::{documented, has},
+};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep},
+};
 
 const RELEASE: &str = "service-leader-election";
-/// The webhook's name, for those whom it cannot serve.
-const REFUSED: &str = "failed calling webhook \"workloads.service-leader-election.io\"";
 /// An annotated Deployment from better times, in each of these namespaces.
-const OLD: [&str; 2] = ["changed", "ended"];
+const OLD: [&str; 3] = ["changed", "ended", "orphaned"];
 
-/// A cluster whose webhook has gone.
+/// A cluster whose webhook has lost its Secret and its caller's trust, and is gone then.
 async fn cluster() -> &'static Cluster {
     static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
     let start = async || {
@@ -36,10 +42,49 @@ async fn cluster() -> &'static Cluster {
                 .unwrap();
             apply(cluster, namespace, &annotated("old")).await.unwrap();
         }
+        let told = distrust(&installed.cluster).await;
+        DISTRUST.get_or_init(async || told).await;
         take_down(&installed.cluster).await;
         installed
     };
     &INSTALLED.get_or_init(start).await.cluster
+}
+
+/// What the API server says of a webhook that it does not trust, and the log of that webhook, which
+/// cannot set it right.
+static DISTRUST: OnceCell<[String; 2]> = OnceCell::const_new();
+
+async fn distrust(cluster: &Cluster) -> [String; 2] {
+    let configuration = format!("{RELEASE}-webhook");
+    let delete = ["-n", RELEASE, "delete", "secret", &configuration];
+    cluster.kubectl(&delete).await.unwrap();
+    let authority = "jsonpath={.clusters[0].cluster.certificate-authority-data}";
+    let view = ["config", "view", "--raw", "-o", authority];
+    let another = cluster.kubectl(&view).await.unwrap().stdout;
+    let place = "/webhooks/0/clientConfig/caBundle";
+    let bundle = json!([{"op": "replace", "path": place, "value": another}]).to_string();
+    let patch = ["patch", "mutatingwebhookconfiguration", &configuration];
+    let patch = [&patch[..], &["--type=json", "-p", &bundle]].concat();
+    cluster.kubectl(&patch).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(cluster.client().unwrap(), RELEASE);
+    let pods = pods.list(&ListParams::default()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let (create, new) = (
+        ["create", "--dry-run=server", "-f", "-"],
+        annotated("new").to_string(),
+    );
+    loop {
+        let refusal = cluster.kubectl_stdin(&create, &new).await.err();
+        let pod = pods.items[0].name_any();
+        let logs = cluster.node().logs(RELEASE, &pod, "webhook").unwrap();
+        if let Some(refusal) = refusal
+            && has("webhook-log-no-secret", &logs).unwrap()
+        {
+            return [format!("{refusal:#}"), logs];
+        }
+        assert!(Instant::now() < deadline, "the webhook goes on as it did");
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 async fn take_down(cluster: &Cluster) {
@@ -125,11 +170,11 @@ async fn webhook_down_refuses_an_annotated_object_by_name() {
     let scene = Scene::enter(cluster().await, "refused").await;
     let refusal = apply(scene.cluster, &scene.namespace, &annotated("web")).await;
     let refusal = refusal.unwrap_err();
-    assert!(refusal.contains(REFUSED), "{refusal}");
+    documented("webhook-away", &refusal).unwrap();
     let mut changed = annotated("old");
     changed["spec"]["template"]["metadata"]["labels"]["color"] = json!("red");
     let refusal = apply(scene.cluster, OLD[0], &changed).await.unwrap_err();
-    assert!(refusal.contains(REFUSED), "{refusal}");
+    documented("webhook-away", &refusal).unwrap();
 }
 
 #[tokio::test]
@@ -152,5 +197,39 @@ async fn webhook_down_lets_an_annotated_deployment_scale_and_go() {
             .kubectl(&[&["-n", OLD[1]], step].concat())
             .await
             .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_not_trusted_and_cannot_help_it_is_told() {
+    cluster().await;
+    let [refusal, logs] = DISTRUST.get().unwrap();
+    documented("webhook-not-trusted", refusal).unwrap();
+    documented("webhook-log-no-secret", logs).unwrap();
+}
+
+#[tokio::test]
+async fn pods_whose_account_is_not_made_are_told() {
+    let cluster = cluster().await;
+    let namespace = OLD[2];
+    let account = format!("{RELEASE}-old");
+    let steps: [&[&str]; 2] = [
+        &["delete", "serviceaccount", &account, "--ignore-not-found"],
+        &["scale", "deployment/old", "--replicas=1"],
+    ];
+    for step in steps {
+        let step = [&["-n", namespace], step].concat();
+        cluster.kubectl(&step).await.unwrap();
+    }
+    let texts = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+    let events = ["-n", namespace, "get", "events", "-o", texts];
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let text = cluster.kubectl(&events).await.unwrap().stdout;
+        match documented("account-not-there-yet", &text) {
+            Ok(()) => return,
+            Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }

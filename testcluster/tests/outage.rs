@@ -34,6 +34,7 @@ async fn api_outage_moves_nobody() {
     for _ in 0..3 {
         scene.cluster.stop_api_server().await.unwrap();
         sleep(OUTAGE).await;
+        scene.documented_log("log-no-answer", &leader.pod).await;
         for pod in &names {
             let says = scene.says(pod).await.unwrap();
             assert_eq!(says["isLeader"], false, "{pod} is past every deadline");

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use testcluster::troubleshooting::documented;
 
 const DEPLOYMENT: &str = "\
 # Source: shop/templates/web.yaml
@@ -104,6 +105,7 @@ fn nothing_is_written_if_one_value_cannot_be_obeyed() {
     let expected = "error: stdin, document 2, Deployment web: annotation \
                     service-leader-election/service is \"Web\": write at most 63";
     assert!(ended.err.contains(expected), "{}", ended.err);
+    documented("command-denied", &ended.err).unwrap();
 }
 
 #[test]
@@ -118,6 +120,7 @@ fn check_says_what_would_be_changed_and_writes_nothing() {
         ended.err,
         format!("would be injected: {path}/b.yml, document 1, Deployment web\n")
     );
+    documented("command-would-be-injected", &ended.err).unwrap();
     assert_eq!(
         fs::read_to_string(folder.path().join("b.yml")).unwrap(),
         DEPLOYMENT
@@ -165,6 +168,9 @@ fn an_explanation_goes_through_all_documents() {
     let ended = run(&["explain"], &bad);
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("decision: denied"), "{}", ended.out);
+    let other = DEPLOYMENT.replace("service-leader-election/service", "example.org/service");
+    let ended = run(&["explain"], &other);
+    documented("explain-no-annotation", &ended.out).unwrap();
 }
 
 #[test]
@@ -191,6 +197,11 @@ fn what_cannot_be_read_is_told() {
         assert!(ended.err.starts_with(expected), "{}", ended.err);
         assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
     }
+    let ended = run(&["inject"], "a: [\n");
+    documented("command-no-yaml", &ended.err).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ended = run(&["inject", folder.path().to_str().unwrap()], "");
+    documented("command-folder-empty", &ended.err).unwrap();
 }
 
 #[test]

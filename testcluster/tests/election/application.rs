@@ -3,14 +3,17 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use axum::{Router, http::Uri};
+use http_body_util::BodyExt as _;
+use hyper::{Request, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use testcluster::Cluster;
+use testcluster::{Cluster, troubleshooting::documented};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
@@ -160,10 +163,71 @@ async fn an_application_that_never_answers_holds_nobody_up() {
     let mut application = Application::start(&scene, false).await;
     let first = scene.elect("web", 2, application.annotations()).await;
     application.next("/promote").await;
+    scene
+        .documented_log("log-application-silent", &first.pod)
+        .await;
     scene.kubectl(&["delete", "pod", &first.pod]).await;
     application.next("/demote").await;
     let second = scene.next("web", &first).await;
     assert_eq!(scene.leaders("web").await, [first.pod, second.pod]);
+}
+
+#[tokio::test]
+async fn a_port_on_which_nobody_listens_is_told() {
+    let scene = scene("deaf").await;
+    // Bound, so that nobody else listens there either.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let annotations = json!({"service-leader-election/notify-port": port});
+    let leader = scene.elect("web", 1, annotations).await;
+    scene
+        .documented_log("log-application-not-there", &leader.pod)
+        .await;
+}
+
+#[tokio::test]
+async fn an_open_connection_stays_at_the_pod_that_leads_no_longer() {
+    let scene = scene("open").await;
+    let forwarder = scene.cluster.forward(&scene.namespace, "web", 80).await;
+    let forwarder = forwarder.unwrap();
+    let first = scene.elect("web", 2, json!({})).await;
+    scene
+        .eventually("the leader answers", async || {
+            let answer = forwarder.get("/").await.ok();
+            answer.filter(|pod| *pod == first.pod)
+        })
+        .await;
+    let stream = TcpStream::connect(forwarder.address()).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
+    let mut ask = async || {
+        let request = Request::get("/").header("host", "web");
+        let answer = sender.send_request(request.body(String::new()).unwrap());
+        let body = answer.await.unwrap().into_body().collect().await.unwrap();
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
+    };
+    assert_eq!(ask().await, first.pod);
+    let lease = format!("lease/{LEASE}");
+    let request = format!("{KEY}/switchover-to=any");
+    scene.kubectl(&["annotate", &lease, &request]).await;
+    scene.next("web", &first).await;
+    assert_eq!(ask().await, first.pod);
+    let node = scene.cluster.node();
+    let answer = node
+        .get(&scene.namespace, &first.pod, STATUS, "/leader")
+        .await;
+    documented("application-still-gets-requests", &answer.unwrap().1).unwrap();
+}
+
+#[tokio::test]
+async fn an_application_with_the_sidecars_account_may_not_do_more() {
+    let scene = scene("account").await;
+    let account = format!("--as=system:serviceaccount:{}:{KEY}-web", scene.namespace);
+    let list = ["-n", &scene.namespace, "get", "configmaps", &account];
+    let error = scene.cluster.kubectl(&list).await.unwrap_err();
+    documented("application-may-not", &format!("{error:#}")).unwrap();
 }
 
 /// An open `/leader/stream`.

@@ -40,6 +40,8 @@ async fn first_election() {
     scene
         .told("web", &["LeaderElected", "ServiceSwitched"])
         .await;
+    scene.documented_event("event-elected", "Service").await;
+    scene.documented_event("event-switched", "Service").await;
     assert_eq!(scene.leaders("web").await, [leader.pod]);
 }
 

@@ -16,17 +16,6 @@ async fn begin(scene: &Scene) {
     scene.apply(&deployment("web", 2, &annotations)).await;
 }
 
-/// Waits until somebody was told so in an Event about this kind of object.
-async fn told(scene: &Scene, kind: &str, reason: &str) {
-    let selected = format!("involvedObject.kind={kind},reason={reason}");
-    let events = ["get", "events", "--field-selector", &selected, "-o", "name"];
-    scene
-        .eventually("an Event tells it", async || {
-            (!scene.kubectl(&events).await.is_empty()).then_some(())
-        })
-        .await;
-}
-
 async fn pinned_by(scene: &Scene, leader: &Leader) {
     let again = scene.agreed("web", |_| true).await;
     assert_eq!(again.pod, leader.pod, "the leader stayed");
@@ -36,7 +25,7 @@ async fn pinned_by(scene: &Scene, leader: &Leader) {
 async fn a_missing_service_is_said_and_switched_once_it_exists_and_again_when_made_anew() {
     let scene = scene("missing").await;
     begin(&scene).await;
-    told(&scene, "Pod", "ServiceMissing").await;
+    scene.documented_event("event-service-missing", "Pod").await;
     scene.apply(&service("web")).await;
     let leader = scene.agreed("web", |_| true).await;
     scene.kubectl(&["delete", "service", "web"]).await;
@@ -52,7 +41,9 @@ async fn a_service_without_a_selector_is_said_and_left_alone_until_it_has_one() 
     bare["spec"].as_object_mut().unwrap().remove("selector");
     scene.apply(&bare).await;
     begin(&scene).await;
-    told(&scene, "Service", "ServiceWithoutSelector").await;
+    scene
+        .documented_event("event-service-without-selector", "Service")
+        .await;
     let untouched = scene.service("web").await.unwrap();
     assert_eq!(selector(&untouched).len(), 0, "{untouched:?}");
     scene.apply(&service("web")).await;
@@ -69,7 +60,7 @@ async fn a_lease_of_another_program_is_waited_for_and_then_taken() {
     scene.apply(&foreign).await;
     scene.apply(&service("web")).await;
     begin(&scene).await;
-    told(&scene, "Lease", "ForeignLease").await;
+    scene.documented_event("event-foreign-lease", "Lease").await;
     let service = scene.service("web").await.unwrap();
     assert!(!selector(&service).contains_key(KEY), "nobody leads yet");
     let leader = scene.agreed("web", |_| true).await;
@@ -78,7 +69,7 @@ async fn a_lease_of_another_program_is_waited_for_and_then_taken() {
     scene
         .kubectl(&["patch", "lease", LEASE, "--type=merge", "-p", &took])
         .await;
-    told(&scene, "Pod", "LeaderLost").await;
+    scene.documented_event("event-lost", "Pod").await;
     scene.agreed("web", |next| next.epoch > leader.epoch).await;
     scene.leaders("web").await;
 }
@@ -92,7 +83,7 @@ async fn an_epoch_from_the_future_is_said_and_nobody_claims_to_lead_until_the_se
     let before = scene.record.sync().await.unwrap();
     let future = json!({"metadata": {"annotations": {EPOCH: "99999999999"}}});
     scene.force("web", &future).await;
-    scene.told("web", &["Fenced"]).await;
+    scene.documented_event("event-fenced", "Service").await;
     for pod in scene.pods("web").await {
         let name = pod.metadata.name.unwrap();
         let leads = async || scene.says(&name).await.unwrap()["isLeader"] == Value::Bool(false);

@@ -179,4 +179,5 @@ async fn who_changed_the_selector_is_named() {
     scene
         .told("web", &["meddler had changed the selector"])
         .await;
+    scene.documented_event("event-restored", "Service").await;
 }

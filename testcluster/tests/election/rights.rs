@@ -7,7 +7,7 @@ use testcluster::Signal;
 
 use crate::{
     scene,
-    support::{KEY, SIDECAR, STATUS, Scene, selector},
+    support::{KEY, SIDECAR, STATUS, Scene, deployment, selector, service},
 };
 
 const BY_HAND: &str = include_str!("../../../docs/added-by-hand.yaml");
@@ -27,16 +27,6 @@ fn without(kind: &str) -> String {
     kept.join("\n---\n")
 }
 
-async fn said(scene: &Scene, pod: &str, words: &str) {
-    let node = scene.cluster.node();
-    scene
-        .eventually("its log says what to do", async || {
-            let logs = node.logs(&scene.namespace, pod, SIDECAR).unwrap();
-            logs.contains(words).then_some(())
-        })
-        .await;
-}
-
 /// The Role of the Go original lets its holder neither list nor watch: everything is asked for by
 /// name, now and then.
 #[tokio::test]
@@ -48,8 +38,8 @@ async fn works_with_the_originals_role() {
     scene.all_ready("web", 3).await;
     let first = scene.agreed("web", |_| true).await;
     for pod in scene.pods("web").await {
-        let wanted = "forbidden to list or watch: add both verbs to the Role";
-        said(&scene, &pod.name_any(), wanted).await;
+        let name = pod.name_any();
+        scene.documented_log("log-may-not-watch", &name).await;
     }
     scene.signal(&first.pod, Signal::TERM);
     let second = scene
@@ -65,8 +55,13 @@ async fn works_with_the_originals_role() {
 async fn who_may_not_read_nodes_soon_asks_no_more() {
     let scene = scene("nodes").await;
     let leader = scene.elect("web", 1, json!({})).await;
-    said(&scene, &leader.pod, "doing without").await;
     let node = scene.cluster.node();
+    scene
+        .eventually("its log says so", async || {
+            let logs = node.logs(&scene.namespace, &leader.pod, SIDECAR).unwrap();
+            logs.contains("doing without").then_some(())
+        })
+        .await;
     let metrics = node.get(&scene.namespace, &leader.pod, STATUS, "/metrics");
     let (_, metrics) = metrics.await.unwrap();
     let lines = metrics.lines();
@@ -83,7 +78,8 @@ async fn waits_for_rights_that_come_late() {
     apply(&scene, &without("RoleBinding")).await;
     scene.all_ready("web", 3).await;
     for pod in scene.pods("web").await {
-        said(&scene, &pod.name_any(), "forbidden").await;
+        let name = pod.name_any();
+        scene.documented_log("log-may-not-watch", &name).await;
     }
     apply(&scene, BY_HAND).await;
     let leader = scene.agreed("web", |_| true).await;
@@ -113,7 +109,10 @@ async fn a_leader_whose_rights_are_taken_away_says_so_and_goes_on_when_they_are_
             (says["isLeader"] == false).then_some(())
         })
         .await;
-    said(&scene, &first.pod, "rights are missing").await;
+    scene.documented_log("log-rights-missing", &first.pod).await;
+    scene
+        .documented_log("log-may-not-write-events", &first.pod)
+        .await;
     let service = scene.service("web").await.unwrap();
     assert_eq!(
         selector(&service).get(KEY),
@@ -125,4 +124,93 @@ async fn a_leader_whose_rights_are_taken_away_says_so_and_goes_on_when_they_are_
         .agreed("web", |leader| leader.epoch != first.epoch)
         .await;
     scene.record.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_right_that_is_missing_is_told_in_an_event() {
+    let scene = scene("readers").await;
+    let role = BY_HAND.replace("watch, create, update, patch", "watch");
+    assert_ne!(role, BY_HAND);
+    apply(&scene, &role).await;
+    scene.documented_event("event-rights-missing", "Pod").await;
+}
+
+/// A policy of the cluster's owner, who does not know of elections.
+#[tokio::test]
+async fn a_switch_that_a_policy_denies_is_told() {
+    let scene = scene("denied").await;
+    let name = format!("{}-frozen", scene.namespace);
+    let own = json!({"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}});
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+        "resources": ["services"]}]);
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"namespaceSelector": own, "resourceRules": rules},
+            "validations": [{"expression": "false", "message": "Services are frozen"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    scene.apply(&service("web")).await;
+    scene.apply(&policy).await;
+    scene.apply(&binding).await;
+    let change = ["-n", &scene.namespace, "label", "service/web", "a=b"];
+    let dry_run = [&change[..], &["--dry-run=server", "--overwrite"]].concat();
+    scene
+        .eventually("the policy is in force", async || {
+            scene.cluster.kubectl(&dry_run).await.err()
+        })
+        .await;
+    let annotations = json!({"service-leader-election/service": "web"});
+    scene.apply(&deployment("web", 1, &annotations)).await;
+    scene.all_ready("web", 1).await;
+    scene.documented_event("event-policy-denies", "Pod").await;
+    let pod = scene.pods("web").await.remove(0).name_any();
+    scene.documented_log("log-policy-denies", &pod).await;
+    let bindings = ["delete", "validatingadmissionpolicybinding", &name];
+    scene.kubectl(&bindings).await;
+    scene.agreed("web", |_| true).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_that_does_not_know_its_pod_waits_until_it_may_look() {
+    const UID: &str = "            - name: POD_UID
+              valueFrom:
+                fieldRef:
+                  fieldPath: metadata.uid
+";
+    let scene = scene("nameless").await;
+    assert!(BY_HAND.contains(UID));
+    apply(&scene, &without("RoleBinding").replace(UID, "")).await;
+    scene.all_ready("web", 3).await;
+    for pod in scene.pods("web").await {
+        let name = pod.name_any();
+        scene
+            .documented_log("log-waiting-for-the-own-pod", &name)
+            .await;
+    }
+    apply(&scene, &BY_HAND.replace(UID, "")).await;
+    scene.agreed("web", |_| true).await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_there_is_told() {
+    const FIRST: &str = "          env:\n            - name: POD_NAME\n";
+    let scene = scene("misnamed").await;
+    let container =
+        "            - name: SERVICE_LEADER_ELECTION_CONTAINER\n              value: ap\n";
+    let wrong = FIRST.replace("env:\n", &format!("env:\n{container}"));
+    let manifest = BY_HAND.replace(FIRST, &wrong);
+    assert_ne!(manifest, BY_HAND);
+    apply(&scene, &manifest).await;
+    scene.all_ready("web", 3).await;
+    for pod in scene.pods("web").await {
+        let name = pod.name_any();
+        scene.documented_log("log-no-such-container", &name).await;
+    }
 }

@@ -8,11 +8,11 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
-use testcluster::Signal;
+use testcluster::{Signal, troubleshooting::documented};
 
 use crate::{
     scene,
-    support::{KEY, epoch, selector},
+    support::{KEY, STATUS, deployment, epoch, selector, service},
 };
 
 const BY_HAND: &str = include_str!("../../../docs/added-by-hand.yaml");
@@ -103,12 +103,7 @@ async fn a_users_own_deletion_cost_stays() {
             (cost(&first.pod).is_none() && cost(&other).as_deref() == Some("7")).then_some(())
         })
         .await;
-    scene
-        .eventually("an Event says so", async || {
-            let told = scene.kubectl(&["describe", "pod", &other]).await;
-            told.contains("DeletionCostKept").then_some(())
-        })
-        .await;
+    scene.documented_event("event-deletion-cost", "Pod").await;
 }
 
 // A pod may be ready in the very moment before its sidecar has labelled it, and is no candidate yet:
@@ -213,6 +208,7 @@ async fn deleted_workload_unpins() {
         .collect();
     assert_eq!(ours, ["service-leader-election/epoch"]);
     assert!(epoch(&service) > Some(leader.epoch));
+    scene.documented_event("event-unpinned", "Service").await;
     let account = format!("{KEY}-web");
     let accounts: Api<ServiceAccount> = Api::namespaced(scene.client.clone(), &scene.namespace);
     let bindings: Api<RoleBinding> = Api::namespaced(scene.client.clone(), &scene.namespace);
@@ -225,4 +221,26 @@ async fn deleted_workload_unpins() {
         .await;
     // The leader goes with its pods, and another may lead for a moment.
     assert_eq!(scene.leaders("web").await.first(), Some(&leader.pod));
+}
+
+/// Only a ready pod may lead, and here only the leader gets ready.
+#[tokio::test]
+async fn a_rollout_whose_readiness_probe_asks_who_leads_never_ends() {
+    let scene = scene("hangs").await;
+    scene.apply(&service("web")).await;
+    let annotations = json!({"service-leader-election/service": "web"});
+    let mut workload = deployment("web", 2, &annotations);
+    workload["spec"]["progressDeadlineSeconds"] = json!(5);
+    let pod = &mut workload["spec"]["template"]["spec"];
+    pod["containers"][0]["readinessProbe"]["httpGet"]["port"] = json!(STATUS);
+    scene.apply(&workload).await;
+    let status = [
+        "-n",
+        &scene.namespace,
+        "rollout",
+        "status",
+        "deployment/web",
+    ];
+    let error = scene.cluster.kubectl(&status).await.unwrap_err();
+    documented("rollout-hangs", &format!("{error:#}")).unwrap();
 }

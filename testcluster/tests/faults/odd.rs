@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use hyper::Method;
 use serde_json::json;
-use testcluster::{Asked, Fate, Signal};
+use testcluster::{Asked, Fate, Signal, troubleshooting::documented};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     scene,
-    support::{KEY, Scene, selector},
+    support::{KEY, Scene, selector, service},
 };
 
 async fn has_the_service(scene: &Scene, other_than: &str) -> String {
@@ -192,4 +192,41 @@ async fn watches_that_are_gone_are_opened_anew() {
     scene.kubectl(&["delete", "pod", &second.pod]).await;
     scene.next("web", &second).await;
     scene.record.check().await.unwrap();
+}
+
+/// Between a switch and the hand-back the selector is the sidecar's own.
+#[tokio::test]
+async fn an_apply_before_the_selector_is_handed_back_meets_a_conflict_and_goes_through_after() {
+    let (scene, faults) = scene("conflict").await;
+    let released = CancellationToken::new();
+    let held = Arc::new(Mutex::new(0));
+    let (token, writes) = (released.clone(), Arc::clone(&held));
+    faults.judge(move |asked| {
+        let mut writes = writes.lock().unwrap();
+        *writes += u32::from(is_switch(asked));
+        if is_switch(asked) && *writes > 1 {
+            return Fate::Hold(token.clone());
+        }
+        Fate::Pass
+    });
+    let leader = scene.elect("web", 1, json!({})).await;
+    scene
+        .eventually("the hand-back is under way", async || {
+            (*held.lock().unwrap() > 1).then_some(())
+        })
+        .await;
+    let apply = ["-n", &scene.namespace, "apply", "--server-side", "-f", "-"];
+    let manifest = service("web").to_string();
+    let refused = scene.cluster.kubectl_stdin(&apply, &manifest).await;
+    let refused = format!("{:#}", refused.unwrap_err());
+    documented("service-conflict", &refused).unwrap();
+    released.cancel();
+    scene
+        .eventually("the apply meets no conflict", async || {
+            let applied = scene.cluster.kubectl_stdin(&apply, &manifest).await;
+            applied.ok().map(drop)
+        })
+        .await;
+    let same = scene.agreed("web", |_| true).await;
+    assert_eq!(same.pod, leader.pod);
 }

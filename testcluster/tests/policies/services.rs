@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
+use testcluster::troubleshooting::documented;
 
 use crate::{
     stage::{EPOCH, GENERATED, LEADER, MIGHTY, OWN, Stage, annotated, switch},
@@ -93,6 +94,18 @@ async fn people_may_change_what_is_theirs_and_the_controller_may_unpin() {
         controller, "un-pins", unpin => "allowed";
         controller, "resets the epoch", annotated(EPOCH, &json!("1")) => "allowed";
     }
+    let refused = async |change: Value| {
+        let (own, change) = (["-n", &stage.scene.namespace], change.to_string());
+        let patch = [&own[..], &["patch", "service", "web", "-p", &change]].concat();
+        let error = stage.scene.cluster.kubectl(&patch).await.unwrap_err();
+        format!("{error:#}")
+    };
+    let said = refused(key(&json!("b"))).await;
+    documented("policy-only-a-new-term", &said).unwrap();
+    let said = refused(annotated(EPOCH, &json!("99"))).await;
+    documented("policy-epoch-down", &said).unwrap();
+    let said = refused(switch("b", "101")).await;
+    documented("policy-not-the-pods-sidecar", &said).unwrap();
     // None of ours; the first as the Go original does it.
     cases! { stage, Service, "other";
         admin, "pins it by hand", key(&json!("a")) => "allowed";

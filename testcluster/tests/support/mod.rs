@@ -28,7 +28,9 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use testcluster::{Change, Cluster, Forwarder, Kind, Options, Pin, Recorder, Signal};
+use testcluster::{
+    Change, Cluster, Forwarder, Kind, Options, Pin, Recorder, Signal, troubleshooting,
+};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
@@ -259,6 +261,28 @@ impl Scene {
             let (_, events) = text.split_once("Events:")?;
             let said = reasons.iter().all(|reason| events.contains(reason));
             said.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until an Event about this kind of object is that row of docs/troubleshooting.md.
+    pub async fn documented_event(&self, row: &str, kind: &str) {
+        let about = format!("involvedObject.kind={kind}");
+        let texts = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+        let events = ["get", "events", "--field-selector", &about, "-o", texts];
+        self.eventually(row, async || {
+            let text = self.kubectl(&events).await;
+            troubleshooting::has(row, &text).unwrap().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a pod's sidecar has logged that row of docs/troubleshooting.md.
+    pub async fn documented_log(&self, row: &str, pod: &str) {
+        let node = self.cluster.node();
+        self.eventually(row, async || {
+            let logs = node.logs(&self.namespace, pod, SIDECAR).unwrap();
+            troubleshooting::has(row, &logs).unwrap().then_some(())
         })
         .await;
     }

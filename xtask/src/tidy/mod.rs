@@ -7,10 +7,13 @@ mod files;
 mod graph;
 mod layers;
 mod lockfile;
+mod troubleshooting;
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
+
+use testcluster::troubleshooting::PAGE;
 
 use crate::{golden, workspace};
 
@@ -47,5 +50,8 @@ fn find() -> Result<Vec<String>> {
     wrong.extend(sources.iter().flat_map(files::check_file));
     wrong.extend(lockfile::check(&lock));
     wrong.extend(golden::outdated(root));
+    let page = fs::read_to_string(root.join(PAGE)).context(PAGE)?;
+    let said = troubleshooting::said(root)?;
+    wrong.extend(troubleshooting::check(&page, &said, &sources));
     Ok(wrong)
 }
