@@ -82,7 +82,11 @@ impl Certificates {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut served: Option<Kept> = None;
         loop {
-            let pause = match self.round(&mut served).await {
+            let round = tokio::select! {
+                () = stop.cancelled() => return,
+                round = self.round(&mut served) => round,
+            };
+            let pause = match round {
                 Ok(()) => ROUND,
                 Err(error) => {
                     tracing::error!(
