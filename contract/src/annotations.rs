@@ -1,4 +1,4 @@
-//! What a user wrote on a workload: annotations in, a [`Spec`] of checked values out.
+//! What a user wrote on a workload or a pod: annotations in, a [`Spec`] of checked values out.
 //!
 //! Must not know: what is injected, the rest of the object.
 
@@ -177,7 +177,8 @@ pub fn unknown_keys(metadata: Option<&Value>) -> Vec<(String, &'static str)> {
     annotations(metadata)
         .into_iter()
         .flat_map(Map::keys)
-        .filter(|key| key.starts_with(names::PREFIX) && !is_known(key))
+        .filter(|key| key.starts_with(names::PREFIX) && *key != annotation::INJECTED)
+        .filter(|key| !is_known(key))
         .map(|key| {
             let known = reference::KEYS.iter().map(|key| key.name);
             (

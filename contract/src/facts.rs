@@ -1,4 +1,4 @@
-//! What is known of the Services that an election is to switch.
+//! What is known of the Services that an election is to switch, and of its account.
 //!
 //! Must not know: how it was found out.
 
@@ -70,20 +70,34 @@ impl ServiceFact {
     }
 }
 
-/// What is known of several Services of one namespace, by name.
+/// What is known of several Services of one namespace, by name, and of the account of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts(BTreeMap<String, ServiceFact>);
+pub struct Facts {
+    services: BTreeMap<String, ServiceFact>,
+    account_is_missing: bool,
+}
 
 impl Facts {
     /// Notes what is known of a Service.
     pub fn note(&mut self, service: &ServiceName, fact: ServiceFact) {
-        self.0.insert(service.as_str().to_owned(), fact);
+        self.services.insert(service.as_str().to_owned(), fact);
     }
 
     /// What is known of a Service.
     pub fn of(&self, service: &ServiceName) -> &ServiceFact {
-        self.0
+        self.services
             .get(service.as_str())
             .unwrap_or(&ServiceFact::Unknown)
+    }
+
+    /// Notes that the account that is made for an election does not exist, and will not be made now, as
+    /// on a dry run.
+    pub fn note_missing_account(&mut self) {
+        self.account_is_missing = true;
+    }
+
+    /// Whether that was noted.
+    pub fn account_is_missing(&self) -> bool {
+        self.account_is_missing
     }
 }

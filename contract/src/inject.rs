@@ -4,6 +4,7 @@
 //! Must not know: where the object comes from, what the cluster does with the patch.
 
 mod mesh;
+mod pod;
 mod ports;
 mod record;
 pub(crate) mod sidecar;
@@ -108,15 +109,17 @@ pub enum Reason {
     KeptOut,
     /// The template has a sidecar that was written by hand.
     ByHand,
-    /// Another object controls this one, and what is to be injected is injected there.
+    /// Another object controls this one, and says what is in it.
     Controlled,
     /// The object's pods end when their work is done.
     Unsupported,
+    /// A new pod that names no Service bore our label, which was taken out.
+    Unlabelled,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Injected,
         Self::Kept,
         Self::TakenOut,
@@ -125,6 +128,7 @@ impl Reason {
         Self::ByHand,
         Self::Controlled,
         Self::Unsupported,
+        Self::Unlabelled,
     ];
 
     /// A word for logs and metrics.
@@ -138,6 +142,7 @@ impl Reason {
             Self::ByHand => "by-hand",
             Self::Controlled => "controlled",
             Self::Unsupported => "unsupported",
+            Self::Unlabelled => "unlabelled",
         }
     }
 }
@@ -170,11 +175,10 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     if request.kind.is_left_to_its_controller(metadata) {
         return Ok(unchanged(Reason::Controlled));
     }
-    let wish = annotations::parse(metadata).map_err(|errors| {
-        let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        Denied::new(messages.join("; "))
-    })?;
-    match wish {
+    if request.kind == Kind::Pod {
+        return pod::decide(request, settings);
+    }
+    match wish(metadata)? {
         Wish::Elect(spec) => elect(request, settings, &spec),
         Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
         Wish::Nothing => Ok(Decision {
@@ -184,23 +188,40 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     }
 }
 
-/// Judges an object whose pods end. It is let in as it is.
+/// Judges an object whose pods end. It is let in as it is. Its template is looked at too, for
+/// nobody is there to be told when its pods are created.
 pub fn decide_ending(kind: Ending, object: &Value) -> Decision {
-    let metadata = object.get("metadata");
-    let reason = match annotations::parse(metadata) {
-        Ok(Wish::Nothing) => Reason::NotAnnotated,
-        Ok(Wish::KeepOut) => Reason::KeptOut,
-        // A bad value does no harm where none is obeyed.
-        Ok(Wish::Elect(_)) | Err(_) => Reason::Unsupported,
+    let template = object.pointer(kind.template());
+    let template = disregarded(template.and_then(|template| template.get("metadata")));
+    let (reason, place) = match (disregarded(object.get("metadata")), template) {
+        (Reason::NotAnnotated, template) => (template, "the template of a"),
+        (own, _) => (own, "a"),
     };
     let warnings = match reason {
-        Reason::Unsupported => warnings::ending(kind),
+        Reason::Unsupported => warnings::ending(place, kind),
         _ => Vec::new(),
     };
     Decision {
         warnings,
         ..unchanged(reason)
     }
+}
+
+/// Why an object is not injected whose pods end.
+fn disregarded(metadata: Option<&Value>) -> Reason {
+    match annotations::parse(metadata) {
+        Ok(Wish::Nothing) => Reason::NotAnnotated,
+        Ok(Wish::KeepOut) => Reason::KeptOut,
+        // A bad value does no harm where none is obeyed.
+        Ok(Wish::Elect(_)) | Err(_) => Reason::Unsupported,
+    }
+}
+
+fn wish(metadata: Option<&Value>) -> Result<Wish, Denied> {
+    annotations::parse(metadata).map_err(|errors| {
+        let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Denied::new(messages.join("; "))
+    })
 }
 
 /// What takes out again what was put into an object, whatever its annotations ask for; empty where
@@ -219,7 +240,7 @@ pub fn uninject(kind: Kind, object: &Value) -> Patch {
 }
 
 fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
-    let Some(template) = workload::template(request.object) else {
+    let Some(template) = workload::template(request.kind, request.object) else {
         // The API server has a word for it.
         return Ok(unchanged(Reason::Injected));
     };
@@ -249,12 +270,12 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
     }
     let named_before = record.is_some_and(|record| record.service_account_name.is_some());
     if !named_before {
-        warnings.account(spec, &plain);
+        warnings.account(request, spec, &plain);
     }
     let injection = Injection {
         spec,
         settings,
-        object: request.object,
+        request,
     };
     let injected = injection.apply(plain)?;
     Ok(changed(
@@ -276,11 +297,11 @@ fn carried_over<'a>(request: &Request<'a>, plain: &Value) -> Option<&'a Value> {
 }
 
 fn old_template<'a>(request: &Request<'a>) -> Option<&'a Value> {
-    request.old.and_then(workload::template)
+    workload::template(request.kind, request.old?)
 }
 
 fn take_out(request: &Request<'_>, reason: Reason) -> Decision {
-    let found = workload::template(request.object)
+    let found = workload::template(request.kind, request.object)
         .and_then(|template| Some((template, Record::on_or_as(template, old_template(request))?)));
     match found {
         Some((template, record)) => {
@@ -306,9 +327,12 @@ fn changed(
     warnings: Vec<String>,
     reason: Reason,
 ) -> Decision {
-    debug_assert_eq!(workload::template(request.object), Some(template));
+    debug_assert_eq!(
+        workload::template(request.kind, request.object),
+        Some(template)
+    );
     Decision {
-        patch: template::patch(template, wanted),
+        patch: template::patch(request.kind, template, wanted),
         warnings,
         reason,
     }

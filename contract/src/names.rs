@@ -9,6 +9,13 @@ pub const PRODUCT: &str = "service-leader-election";
 /// The label on a pod (value: the pod's own name) and the key in a Service's selector.
 pub const LABEL: &str = "service-leader-election";
 
+/// The label on a pod that was injected by itself, and not by its workload's template: by this the
+/// controller finds it.
+pub const POD_LABEL: &str = "service-leader-election/injected-at";
+
+/// The value of [`POD_LABEL`].
+pub const POD_LABEL_VALUE: &str = "pod";
+
 /// The selector value of a Service that is closed until its first leader. No pod can bear it:
 /// an underscore is in no pod's name.
 pub const NO_LEADER: &str = "no_leader";
@@ -49,7 +56,7 @@ pub mod annotation {
     pub const MEMORY_LIMIT: &str = "service-leader-election/memory-limit";
     /// `"false"` keeps an annotated object un-injected.
     pub const INJECT: &str = "service-leader-election/inject";
-    /// On a template: what was put in, so that it can be taken out again exactly.
+    /// On a template or a pod: what was put in, so that it can be taken out again exactly.
     pub const INJECTED: &str = "service-leader-election/injected";
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not know: what exists already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use crate::{claim::Claim, names, values::ServiceName, workload};
 /// The label that tells our objects from those that users made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// One workload of an election, with the account that its pods run as.
+/// One workload or pod of an election, with the account that it runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The workload.
+    /// What claims the Service.
     pub claim: Claim,
     /// The service account's name.
     pub account: String,
@@ -23,21 +23,21 @@ pub struct Member {
 impl Member {
     /// Reads the account off the whole object. A template that has none yet will get ours.
     pub fn of(claim: Claim, object: &Value) -> Self {
-        let account = workload::template(object)
+        let account = workload::template(claim.kind, object)
             .and_then(workload::account)
             .map_or_else(|| names::default_name(claim.election()), str::to_owned);
         Self { claim, account }
     }
 }
 
-/// All workloads of a namespace that name the same Service first. They share one election.
+/// All workloads and pods of a namespace that name the same Service first. They share one election.
 #[derive(Debug, Clone, Copy)]
 pub struct Election<'a> {
     /// The namespace; empty leaves it to whoever applies the objects.
     pub namespace: &'a str,
     /// The Service that is named first.
     pub service: &'a str,
-    /// The workloads, at least one.
+    /// They, at least one.
     pub members: &'a [Member],
     /// `imagePullSecrets` of the namespace's `default` account.
     pub pull_secrets: &'a [Value],
@@ -150,18 +150,19 @@ impl Election<'_> {
     }
 
     fn metadata(&self, name: &str) -> Value {
-        let mut owners: Vec<&Claim> = self.members.iter().map(|member| &member.claim).collect();
-        owners.sort_by(|a, b| a.uid.cmp(&b.uid));
-        let owners: Vec<Value> = owners
-            .into_iter()
-            .filter_map(Claim::owner_reference)
+        let uid = |owner: &Value| Some(owner.get("uid")?.as_str()?.to_owned());
+        let owners: BTreeMap<_, _> = self
+            .members
+            .iter()
+            .filter_map(|member| member.claim.owner_reference())
+            .map(|owner| (uid(&owner), owner))
             .collect();
         let mut metadata = self.namespaced(json!({
             "name": name,
             "labels": { MANAGED_BY: names::PRODUCT },
         }));
         if let (false, Some(fields)) = (owners.is_empty(), metadata.as_object_mut()) {
-            fields.insert("ownerReferences".to_owned(), Value::from(owners));
+            fields.insert("ownerReferences".to_owned(), owners.into_values().collect());
         }
         metadata
     }

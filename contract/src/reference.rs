@@ -212,7 +212,7 @@ pub const REQUESTS: [Key; 2] = [
 ];
 
 /// What the product writes.
-pub const MARKS: [Mark; 13] = [
+pub const MARKS: [Mark; 14] = [
     Mark {
         name: lease_annotation::HOLDER,
         on: "Lease",
@@ -275,8 +275,8 @@ pub const MARKS: [Mark; 13] = [
         on: "Service",
         by: "the webhook's controller",
         example: "Deployment/web",
-        meaning: "The workloads that name this Service. When the last of them lets go of it, your own \
-                  selector stands again.",
+        meaning: "The workloads that name this Service, and the bare pods. When the last of them lets \
+                  go of it, your own selector stands again.",
     },
     Mark {
         name: names::LABEL,
@@ -301,9 +301,16 @@ pub const MARKS: [Mark; 13] = [
     },
     Mark {
         name: annotation::INJECTED,
-        on: "pod template",
+        on: "pod template, Pod",
         by: "the webhook",
         example: r#"{"created":["volumes"],…}"#,
-        meaning: "What was put into the template, so that it can be taken out again exactly.",
+        meaning: "What was put into it, so that it can be taken out again exactly.",
+    },
+    Mark {
+        name: names::POD_LABEL,
+        on: "Pod (a label)",
+        by: "the webhook",
+        example: names::POD_LABEL_VALUE,
+        meaning: "The sidecar was put into this pod, and not into the template of its workload.",
     },
 ];

@@ -1,8 +1,8 @@
 //! Walks `testdata`: each folder is an object, and beside it what the injector makes of it.
 //!
 //! `input.yaml` is the object, `old.yaml` what it was before an update, `case.yaml` what is known
-//! of the Services and what settings differ. Golden are `report.json` and, where something is
-//! changed, `patch.json`. After a wanted change: `cargo xtask golden`.
+//! of the Services and the account, and what settings differ. Golden are `report.json` and, where
+//! something is changed, `patch.json`. After a wanted change: `cargo xtask golden`.
 
 #![expect(
     clippy::unwrap_used,
@@ -150,7 +150,7 @@ fn decide(
         Some(kind) => inject::decide_ending(kind, object),
         None => inject::decide(
             &Request {
-                kind: Kind::of(object).expect("a kind with a template"),
+                kind: Kind::of(object).expect("a kind that is injected"),
                 object,
                 old,
                 facts,
@@ -172,6 +172,9 @@ fn setup(case: &Value) -> (Facts, Settings) {
             ServiceFact::of(service)
         };
         facts.note(&ServiceName::parse(name).unwrap(), fact);
+    }
+    if case["accountIsMissing"] == true {
+        facts.note_missing_account();
     }
     let settings = Settings {
         image: case["image"]

@@ -123,6 +123,16 @@ fn deployment(template: &Value, annotations: &Value) -> Value {
     })
 }
 
+/// A pod of this template.
+fn pod(template: &Value, annotations: &Value) -> Value {
+    let mut metadata = template.get("metadata").cloned().unwrap_or(json!({}));
+    json_patch::merge(
+        &mut metadata,
+        &json!({ "name": "web-1", "annotations": annotations }),
+    );
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template.get("spec") })
+}
+
 fn annotated() -> Value {
     json!({ annotation::SERVICE: "web" })
 }
@@ -157,6 +167,28 @@ proptest! {
         prop_assert_ne!(&injected, &plain);
         prop_assert_eq!(&uninject(&injected), &plain);
         prop_assert_eq!(&uninject(&plain), &plain);
+    }
+
+    #[test]
+    fn what_was_injected_into_a_pod_can_be_taken_out(template in template(), native in any::<bool>()) {
+        let plain = pod(&template, &annotated());
+        let settings = settings("sidecar:1", native);
+        let (injected, reason) = mutate(&plain, None, &settings);
+        prop_assert_eq!(reason, Reason::Injected);
+        prop_assert_eq!(&uninject(&injected), &plain);
+        let (again, reason) = mutate(&injected, None, &settings);
+        prop_assert_eq!(reason, Reason::Kept);
+        prop_assert_eq!(&again, &injected);
+    }
+
+    #[test]
+    fn an_unannotated_pod_loses_our_label_and_nothing_else(template in template()) {
+        let mut plain = pod(&template, &json!({ "example.org/x": "y" }));
+        let (after, reason) = mutate(&plain, None, &settings("sidecar:1", true));
+        let labels = plain.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
+        let label = labels.and_then(|labels| labels.remove(names::LABEL));
+        prop_assert_eq!(after, plain);
+        prop_assert_eq!(reason == Reason::Unlabelled, label.is_some());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use tokio::{
 
 const RELEASE: &str = "service-leader-election";
 /// An annotated Deployment from better times, in each of these namespaces.
-const OLD: [&str; 3] = ["changed", "ended", "orphaned"];
+const OLD: [&str; 4] = ["changed", "ended", "orphaned", "scaled"];
 
 /// A cluster whose webhook has lost its Secret and its caller's trust, and is gone then.
 async fn cluster() -> &'static Cluster {
@@ -175,6 +175,43 @@ async fn webhook_down_refuses_an_annotated_object_by_name() {
     changed["spec"]["template"]["metadata"]["labels"]["color"] = json!("red");
     let refusal = apply(scene.cluster, OLD[0], &changed).await.unwrap_err();
     documented("webhook-away", &refusal).unwrap();
+    for metadata in [
+        json!({"name": "web", "annotations": {"service-leader-election/service": "web"}}),
+        json!({"name": "web", "labels": {"service-leader-election": "other"}}),
+    ] {
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});
+        pod["spec"] = changed["spec"]["template"]["spec"].clone();
+        let refusal = apply(scene.cluster, &scene.namespace, &pod).await;
+        let refusal = refusal.unwrap_err();
+        documented("webhook-away", &refusal).unwrap();
+        assert!(
+            refusal.contains("\"pods.service-leader-election.io\""),
+            "{refusal}"
+        );
+    }
+}
+
+/// What has its sidecar already needs no webhook, nor what gets none.
+#[tokio::test]
+async fn webhook_down_lets_pods_start_that_it_has_nothing_to_do_with() {
+    let scene = Scene::enter(cluster().await, "started").await;
+    let own = ["-n", OLD[3]];
+    let scale = ["scale", "deployment/old", "--replicas=1"];
+    scene.kubectl(&[&own, &scale[..]].concat()).await;
+    let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}});
+    let annotations = json!({"service-leader-election/service": "web"});
+    job["spec"]["template"] = json!({"metadata": {"annotations": annotations}, "spec": {
+        "restartPolicy": "Never", "containers": [{"name": "app", "image": "example.org/app:1"}]}});
+    apply(scene.cluster, OLD[3], &job).await.unwrap();
+    for selector in ["app=old", "batch.kubernetes.io/job-name=job"] {
+        let get = ["get", "pods", "-o", "name", "--selector", selector];
+        scene
+            .eventually("the pod is created", async || {
+                let pods = scene.kubectl(&[&own, &get[..]].concat()).await;
+                (!pods.is_empty()).then_some(())
+            })
+            .await;
+    }
 }
 
 #[tokio::test]

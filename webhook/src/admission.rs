@@ -2,6 +2,7 @@
 //!
 //! Must not know: how a decision is made, that the answers travel over TLS.
 
+mod account;
 mod review;
 pub(crate) mod services;
 
@@ -18,12 +19,13 @@ use axum::{
 use contract::{
     annotations,
     facts::Facts,
-    inject::{self, Decision, Settings},
+    inject::{self, Decision, Request, Settings},
+    workload::Kind,
 };
 use tracing::Instrument;
 
 use self::review::{Answer, Review};
-use crate::{clock, cluster::Cluster, metrics::Metrics};
+use crate::{clock, cluster::Cluster, controller::Reminder, metrics::Metrics};
 
 /// The largest review. An object has up to 3 MiB, and an update brings two of them.
 const MOST_BYTES: usize = 16 << 20;
@@ -31,19 +33,21 @@ const MOST_BYTES: usize = 16 << 20;
 /// How long a review's body may take. The API server itself waits for 5 s.
 const BODY: Duration = Duration::from_secs(5);
 
-struct Admission {
-    cluster: Cluster,
-    settings: Settings,
-    metrics: Arc<Metrics>,
+/// What an admission needs.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) cluster: Cluster,
+    pub(crate) settings: Settings,
+    /// The chart's ClusterRole for sidecars.
+    pub(crate) cluster_role: String,
+    /// Tells the controller what was made here.
+    pub(crate) reminder: Reminder,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What is served on the TLS port.
-pub(crate) fn router(cluster: Cluster, settings: Settings, metrics: Arc<Metrics>) -> Router {
-    let admission = Arc::new(Admission {
-        cluster,
-        settings,
-        metrics,
-    });
+pub(crate) fn router(admission: Admission) -> Router {
+    let admission = Arc::new(admission);
     Router::new()
         .route("/mutate", post(mutate).with_state(admission))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -89,19 +93,67 @@ impl Admission {
             tracing::warn!("none of our business");
             return ("ignored", Answer::allowed(&review.uid));
         };
-        let facts = match annotations::services(request.object.get("metadata")) {
-            Some(named) => services::facts(&self.cluster, &review.namespace, &named).await,
-            None => Facts::default(),
-        };
-        let request = inject::Request {
+        let facts = self.facts(&review, &request).await;
+        let request = Request {
             facts: &facts,
             ..request
         };
-        match inject::decide(&request, &self.settings) {
-            Ok(decision) => decided(&review, decision),
+        let decision = match inject::decide(&request, &self.settings) {
+            Ok(decision) => decision,
             Err(denied) => {
                 tracing::info!(error = denied.message, dry_run = review.dry_run, "denied");
-                ("denied", Answer::denied(&review.uid, &denied.message))
+                return ("denied", Answer::denied(&review.uid, &denied.message));
+            }
+        };
+        if request.kind == Kind::Pod
+            && !review.dry_run
+            && let Err(message) = self.make_account(&review, &request, &decision).await
+        {
+            tracing::warn!(error = message, "no account");
+            return ("no-account", Answer::unavailable(&review.uid, &message));
+        }
+        decided(&review, decision)
+    }
+
+    async fn facts(&self, review: &Review, request: &Request<'_>) -> Facts {
+        let Some(named) = annotations::services(request.object.get("metadata")) else {
+            return Facts::default();
+        };
+        let namespace = &review.namespace;
+        let mut facts = services::facts(&self.cluster, namespace, &named).await;
+        if request.kind == Kind::Pod
+            && review.dry_run
+            && account::is_missing(&self.cluster, namespace, named.first().as_str()).await
+        {
+            facts.note_missing_account();
+        }
+        facts
+    }
+
+    /// Makes the account of a pod that is let in. An error is what its creator is told.
+    async fn make_account(
+        &self,
+        review: &Review,
+        request: &Request<'_>,
+        decision: &Decision,
+    ) -> Result<(), String> {
+        let mut pod = request.object.clone();
+        json_patch::patch(&mut pod, &decision.patch).map_err(|error| error.to_string())?;
+        let Some(member) = account::member(&pod) else {
+            return Ok(());
+        };
+        let namespace = &review.namespace;
+        match account::make(&self.cluster, &self.cluster_role, namespace, &member).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                tracing::info!(account = member.account, "account made");
+                self.reminder.remind(namespace, member.claim.election());
+                Ok(())
+            }
+            Err(error) => {
+                // Some of it may have been made.
+                self.reminder.remind(namespace, member.claim.election());
+                Err(error.message(&member.account))
             }
         }
     }
@@ -137,9 +189,11 @@ pub(crate) mod tests {
     use contract::inject::PullPolicy;
     use kube::{Client, Config};
     use serde_json::{Value, json};
+    use testcluster::troubleshooting::documented;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::controller;
 
     async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
         let settings = Settings {
@@ -156,7 +210,14 @@ pub(crate) mod tests {
         drop(rustls::crypto::ring::default_provider().install_default());
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
         let cluster = Cluster::new(Client::try_from(nobody).unwrap());
-        let router = router(cluster, settings, Arc::new(Metrics::new()));
+        let (reminder, _reminders) = controller::reminders();
+        let router = router(Admission {
+            cluster,
+            settings,
+            cluster_role: "sidecar".to_owned(),
+            reminder,
+            metrics: Arc::new(Metrics::new()),
+        });
         let request = Request::post("/mutate").body(body.into()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();
@@ -214,6 +275,30 @@ pub(crate) mod tests {
         );
         let message = response["status"]["message"].as_str().unwrap();
         assert!(message.contains("write at most 63"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_whose_account_cannot_be_made_is_kept_out_with_what_to_do() {
+        let annotations = json!({ "service-leader-election/service": "web" });
+        let mut review: Value = serde_json::from_str(&review(&annotations)).unwrap();
+        let request = &mut review["request"];
+        request["kind"] = json!({ "group": "", "version": "v1", "kind": "Pod" });
+        request["object"]["spec"] = json!({ "containers": [{ "name": "app" }] });
+        let (status, answer) = ask(review.to_string()).await;
+        assert_eq!(status, StatusCode::OK);
+        let response = &answer["response"];
+        assert_eq!(
+            (&response["allowed"], &response["status"]["code"]),
+            (&json!(false), &json!(503))
+        );
+        let message = response["status"]["message"].as_str().unwrap();
+        documented("pod-account-not-made", message).unwrap();
+        let asked = "get ServiceAccount shop/service-leader-election-web";
+        assert!(message.contains(asked), "{message}");
+
+        review["request"]["dryRun"] = json!(true);
+        let (_, answer) = ask(review.to_string()).await;
+        assert_eq!(answer["response"]["allowed"], true);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use kube::{
         ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch,
         PatchParams, PostParams,
     },
+    core::Status,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -35,8 +36,9 @@ pub(crate) const MANAGER: &str = "service-leader-election-webhook";
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many objects a page of a list has.
-const PAGE: u32 = 500;
+/// How many objects a page of a list has. Whole pods may have 20 kB each, and all of a page are there at
+/// once.
+const PAGE: u32 = 100;
 
 /// Of an object its metadata alone, which is all that the API server then sends.
 pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
@@ -46,7 +48,6 @@ pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
 pub(crate) enum Resource {
     Lease,
     MutatingWebhookConfiguration,
-    Pod,
     Role,
     RoleBinding,
     Secret,
@@ -64,7 +65,6 @@ impl Resource {
             Self::MutatingWebhookConfiguration => {
                 ApiResource::erase::<MutatingWebhookConfiguration>(&())
             }
-            Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::Role => ApiResource::erase::<Role>(&()),
             Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),
@@ -78,6 +78,7 @@ impl Resource {
             Self::Workload(Kind::StatefulSet) => ApiResource::erase::<StatefulSet>(&()),
             Self::Workload(Kind::DaemonSet) => ApiResource::erase::<DaemonSet>(&()),
             Self::Workload(Kind::ReplicaSet) => ApiResource::erase::<ReplicaSet>(&()),
+            Self::Workload(Kind::Pod) => ApiResource::erase::<Pod>(&()),
         }
     }
 
@@ -88,6 +89,24 @@ impl Resource {
             "RoleBinding" => Some(Self::RoleBinding),
             "ServiceAccount" => Some(Self::ServiceAccount),
             _ => None,
+        }
+    }
+}
+
+/// Which of a resource's objects are meant: all of them, if it says nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    pub(crate) labels: Option<String>,
+    pub(crate) fields: Option<&'static str>,
+}
+
+impl Selection {
+    fn page(&self) -> ListParams {
+        ListParams {
+            label_selector: self.labels.clone(),
+            field_selector: self.fields.map(str::to_owned),
+            limit: Some(PAGE),
+            ..ListParams::default()
         }
     }
 }
@@ -158,10 +177,23 @@ impl RequestError {
         self.code() == Some(403)
     }
 
+    /// It with its cause, for people: what the API server says, in its own words.
+    pub(crate) fn words(&self) -> String {
+        match (self, self.status()) {
+            (_, Some(status)) => format!("{self}: {}", status.message),
+            (Self::Refused { source, .. }, None) => format!("{self}: {source}"),
+            (Self::TimedOut { .. } | Self::Answer { .. }, None) => self.to_string(),
+        }
+    }
+
     fn code(&self) -> Option<u16> {
+        Some(self.status()?.code)
+    }
+
+    fn status(&self) -> Option<&Status> {
         match self {
             Self::Refused { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
+                kube::Error::Api(status) => Some(status),
                 _ => None,
             },
             _ => None,
@@ -203,7 +235,7 @@ impl Cluster {
         &self,
         resource: Resource,
         namespace: &str,
-        labels: Option<&str>,
+        which: &Selection,
     ) -> Result<Vec<Value>, RequestError> {
         let object = Object {
             resource,
@@ -211,8 +243,7 @@ impl Cluster {
             name: "",
         };
         let api = self.api(resource, namespace);
-        let mut params = ListParams::default().limit(PAGE);
-        params.label_selector = labels.map(str::to_owned);
+        let mut params = which.page();
         let mut all = Vec::new();
         loop {
             let page = within("list", &object, api.list(&params)).await?;
@@ -231,6 +262,7 @@ impl Cluster {
         &self,
         resource: Resource,
         namespace: &str,
+        which: &Selection,
     ) -> Result<Vec<Value>, RequestError> {
         let object = Object {
             resource,
@@ -239,7 +271,7 @@ impl Cluster {
         };
         let resource = resource.api_resource();
         let api: Api<Metadata> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let mut params = ListParams::default().limit(PAGE);
+        let mut params = which.page();
         let mut all = Vec::new();
         loop {
             let page = within("list", &object, api.list(&params)).await?;
@@ -253,14 +285,22 @@ impl Cluster {
         }
     }
 
-    /// The metadata of all objects of a resource, as it changes. It starts again by itself.
+    /// The metadata of objects of a resource in all namespaces, as it changes. It starts again by
+    /// itself.
     pub(crate) fn watch_metadata(
         &self,
         resource: Resource,
+        which: Selection,
     ) -> impl Stream<Item = Result<Event<Metadata>, watcher::Error>> + use<> {
         let resource = resource.api_resource();
         let api: Api<Metadata> = Api::all_with(self.client.clone(), &resource);
-        watcher(api, watcher::Config::default()).default_backoff()
+        let config = watcher::Config {
+            label_selector: which.labels,
+            field_selector: which.fields.map(str::to_owned),
+            page_size: Some(PAGE),
+            ..watcher::Config::default()
+        };
+        watcher(api, config).default_backoff()
     }
 
     /// Makes what we say of an object so, whoever said otherwise.
@@ -299,15 +339,27 @@ impl Cluster {
             namespace: "",
             name: "",
         };
-        let question: DynamicObject =
-            serde_json::from_value(question.clone()).map_err(|source| RequestError::Answer {
+        self.create(object, question).await
+    }
+
+    /// Makes an object. One of its name is a conflict.
+    pub(crate) async fn create(
+        &self,
+        object: Object<'_>,
+        wanted: &Value,
+    ) -> Result<Value, RequestError> {
+        let wanted: DynamicObject =
+            serde_json::from_value(wanted.clone()).map_err(|source| RequestError::Answer {
                 action: "create",
                 object: object.to_string(),
                 source,
             })?;
-        let api = self.api(resource, "");
-        let params = PostParams::default();
-        let answer = within("create", &object, api.create(&params, &question)).await?;
+        let api = self.api(object.resource, object.namespace);
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let answer = within("create", &object, api.create(&params, &wanted)).await?;
         value("create", &object, &answer)
     }
 

@@ -1,5 +1,5 @@
-//! The controller: rights for the sidecars of annotated workloads; Services given back when
-//! their workloads go.
+//! The controller: rights for the sidecars of annotated workloads and pods; Services given back when
+//! these go.
 //!
 //! Level-triggered: events only say what to look at. Must not know: what an admission decided.
 
@@ -10,11 +10,11 @@ mod service;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use contract::workload::Kind;
+use contract::{names, workload::Kind};
 use futures::{Stream, StreamExt, stream::select_all};
 use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     clock,
-    cluster::{Cluster, Metadata, RequestError, Resource},
+    cluster::{Cluster, Metadata, RequestError, Resource, Selection},
     metrics::Metrics,
 };
 
@@ -32,6 +32,39 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// How often a Service is looked at whose un-pin waits for pods.
 const UNPIN_ROUND: Duration = Duration::from_secs(2);
+
+/// How long after an admission has made something it is looked at, whether its pod was stored or not:
+/// longer than the API server takes over any request.
+const AFTER_ADMISSION: Duration = Duration::from_mins(2);
+/// How many reminders may lie there unread.
+const REMINDERS: usize = 1024;
+
+/// Has the controller look at elections for which something was made at admission.
+#[derive(Debug)]
+pub(crate) struct Reminder(mpsc::Sender<Key>);
+
+impl Reminder {
+    /// Of the election of those that name this Service first.
+    pub(crate) fn remind(&self, namespace: &str, service: &str) {
+        let key = Key::Election {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+        };
+        if let Err(error) = self.0.try_send(key) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not reminded");
+        }
+    }
+}
+
+/// Reminders as the controller reads them.
+#[derive(Debug)]
+pub(crate) struct Reminders(mpsc::Receiver<Key>);
+
+/// Where reminders go in, and where they come out.
+pub(crate) fn reminders() -> (Reminder, Reminders) {
+    let (sender, receiver) = mpsc::channel(REMINDERS);
+    (Reminder(sender), Reminders(receiver))
+}
 
 /// What reconciliations need.
 #[derive(Debug)]
@@ -62,14 +95,14 @@ impl Controller {
     }
 
     /// Reconciles until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, mut reminders: Reminders, stop: CancellationToken) {
         let controller = Arc::new(self);
         let of = |kind| {
-            let events = controller.watch(Resource::Workload(kind));
+            let events = controller.watch(Resource::Workload(kind), claimants(kind));
             events.map(move |event| (kind, event))
         };
         let mut workloads = select_all(Kind::ALL.map(of));
-        let mut services = controller.watch(Resource::Service);
+        let mut services = controller.watch(Resource::Service, Selection::default());
         let mut index = Index::default();
         let mut queue = Queue::default();
         let mut running: JoinSet<(Key, Result<Progress, RequestError>)> = JoinSet::new();
@@ -100,6 +133,9 @@ impl Controller {
                     if let Some(event) = noted(event, "Service") {
                         queue.extend(index.service(event), clock::instant());
                     }
+                }
+                Some(key) = reminders.0.recv() => {
+                    queue.remind(key, clock::instant() + AFTER_ADMISSION);
                 }
                 Some(ended) = running.join_next() => match ended {
                     Ok((key, result)) => {
@@ -158,11 +194,23 @@ impl Controller {
         }
     }
 
-    fn watch(&self, resource: Resource) -> Events {
-        let events = self.cluster.watch_metadata(resource);
+    fn watch(&self, resource: Resource, which: Selection) -> Events {
+        let events = self.cluster.watch_metadata(resource, which);
         events
             .map(|event| event.map(|event| metadata(&event)))
             .boxed()
+    }
+}
+
+/// Which objects of a kind may claim Services. Of pods those that were injected by themselves, until
+/// they have ended, so that there is nothing to keep of all the others.
+fn claimants(kind: Kind) -> Selection {
+    match kind {
+        Kind::Pod => Selection {
+            labels: Some(format!("{}={}", names::POD_LABEL, names::POD_LABEL_VALUE)),
+            fields: Some("status.phase!=Succeeded,status.phase!=Failed"),
+        },
+        _ => Selection::default(),
     }
 }
 

@@ -14,10 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission,
+    admission::{self, Admission},
     certificates::{Certificates, Place},
     cluster::Cluster,
-    controller::Controller,
+    controller::{self, Controller},
     health::{self, Readiness},
     listener,
     metrics::Metrics,
@@ -87,8 +87,15 @@ pub(crate) async fn run(client: Client, plan: Plan) -> anyhow::Result<()> {
     let identity = Arc::new(Rotating::default());
     let tls = Arc::new(certs::server_config(Arc::clone(&identity))?);
     let certificates = Certificates::new(cluster.clone(), place, identity, readiness.clone());
-    let controller = Controller::new(cluster.clone(), cluster_role, Arc::clone(&metrics));
-    let router = admission::router(cluster, settings, Arc::clone(&metrics));
+    let (reminder, reminders) = controller::reminders();
+    let controller = Controller::new(cluster.clone(), cluster_role.clone(), Arc::clone(&metrics));
+    let router = admission::router(Admission {
+        cluster,
+        settings,
+        cluster_role,
+        reminder,
+        metrics: Arc::clone(&metrics),
+    });
     let health = health::serve(
         plain_port,
         readiness.clone(),
@@ -101,7 +108,10 @@ pub(crate) async fn run(client: Client, plan: Plan) -> anyhow::Result<()> {
         listener::serve(tls_port, tls, router, metrics, stop.clone()).map(Ok)
     }));
     parts.spawn(part("certificates", certificates.run(stop.clone()).map(Ok)));
-    parts.spawn(part("controller", controller.run(stop.clone()).map(Ok)));
+    parts.spawn(part(
+        "controller",
+        controller.run(reminders, stop.clone()).map(Ok),
+    ));
 
     let early = tokio::select! {
         _ = terminate.recv() => None,

@@ -68,6 +68,34 @@ pub(crate) async fn check() -> Result<()> {
         "sidecar.nodeReaders renders {groups} groups for two, or the chart grants nodes without it"
     );
     println!("nodes: read by those whom a value names");
+
+    let outside = "webhook.url=https://outside.example.org:9443/mutate";
+    let rendered = helm(&[&template[..], &["--set", outside]].concat()).await?;
+    webhooks(&plain, "path: /mutate")?;
+    let text = String::from_utf8_lossy(&rendered.stdout);
+    webhooks(&text, "url: \"https://outside.example.org:9443/mutate\"")?;
+    println!("webhooks: three, called by Service or URL");
+    Ok(())
+}
+
+/// Each webhook is called there, and says what it does beside its answer and who waits for it.
+fn webhooks(text: &str, called: &str) -> Result<()> {
+    for (name, effects, policy) in [
+        ("workloads", "None", "Fail"),
+        ("pods", "NoneOnDryRun", "Fail"),
+        ("words", "None", "Ignore"),
+    ] {
+        let begin = format!("- name: {name}.service-leader-election.io\n");
+        let rest = text.split_once(&begin).map_or("", |(_, rest)| rest);
+        let own = rest.split_once("    rules:\n").map_or("", |(own, _)| own);
+        for line in [
+            &format!("sideEffects: {effects}\n"),
+            &format!("failurePolicy: {policy}\n"),
+            called,
+        ] {
+            ensure!(own.contains(line), "webhook {name} lacks {line:?}:\n{own}");
+        }
+    }
     Ok(())
 }
 

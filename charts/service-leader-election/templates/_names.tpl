@@ -8,6 +8,19 @@ service-leader-election-webhook
 service-leader-election-sidecar
 {{- end }}
 
+{{/* Where the API server finds the webhook. */}}
+{{- define "sle.clientConfig" -}}
+{{- if .Values.webhook.url -}}
+url: {{ .Values.webhook.url | quote }}
+{{- else -}}
+service:
+  name: {{ include "sle.webhook" . }}
+  namespace: {{ .Release.Namespace }}
+  path: /mutate
+  port: 443
+{{- end }}
+{{- end }}
+
 {{- define "sle.selector" -}}
 app.kubernetes.io/name: service-leader-election
 app.kubernetes.io/component: webhook

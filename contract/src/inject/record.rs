@@ -23,6 +23,9 @@ pub(super) struct Record {
     /// The service account's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service_account_name: Option<String>,
+    /// The one that stood in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) account_before: Option<String>,
     /// `automountServiceAccountToken: false`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) automount: bool,
@@ -68,6 +71,8 @@ pub(super) enum Created {
     Volumes,
     /// `metadata.annotations`
     Annotations,
+    /// `metadata.labels`
+    Labels,
     /// `metadata`
     Metadata,
 }
@@ -101,7 +106,8 @@ impl Record {
         serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
     }
 
-    /// `template` as it was before. What a user changed since then stays as the user has it.
+    /// `template` as it was before. What a user changed since then stays as the user has it. What the
+    /// API server itself had put into a pod, for its account, it puts in again.
     pub(super) fn take_out(&self, template: &Value) -> Value {
         let mut template = template.clone();
         if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
@@ -131,7 +137,13 @@ impl Record {
         if let Some(account) = &self.service_account_name {
             // The API server keeps the field's forerunner equal to it.
             for key in ["serviceAccountName", "serviceAccount"] {
-                remove_if(spec, key, |value| value.as_str() == Some(account));
+                let Some(found) = spec.get_mut(key).filter(|value| *value == account) else {
+                    continue;
+                };
+                match &self.account_before {
+                    Some(before) => *found = Value::from(before.as_str()),
+                    None => drop(spec.remove(key)),
+                }
             }
         }
         if self.automount {
@@ -157,6 +169,12 @@ impl Record {
             }
         }
         self.drop_if_empty(metadata, Created::Annotations, "annotations");
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            remove_if(labels, names::POD_LABEL, |value| {
+                *value == names::POD_LABEL_VALUE
+            });
+        }
+        self.drop_if_empty(metadata, Created::Labels, "labels");
         if let Some(label) = &self.label
             && let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
         {

@@ -1,4 +1,4 @@
-//! Puts the sidecar into a pod template that has none.
+//! Puts the sidecar into a pod template that has none, or into a pod, which is its own template.
 //!
 //! Must not know: earlier versions of the template.
 
@@ -9,7 +9,7 @@ use json_patch::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Denied, Settings, mesh, ports,
+    Denied, Request, Settings, mesh, pod, ports,
     record::{Created, DEFAULT_CONTAINER, Record, has_named, items, text},
     sidecar,
 };
@@ -17,14 +17,14 @@ use crate::{
     annotations::Spec,
     names::{self, annotation},
     wording::quoted,
-    workload,
+    workload::{self, Kind},
 };
 
 /// One injection.
 pub(super) struct Injection<'a> {
     pub(super) spec: &'a Spec,
     pub(super) settings: &'a Settings,
-    pub(super) object: &'a Value,
+    pub(super) request: &'a Request<'a>,
 }
 
 impl Injection<'_> {
@@ -34,15 +34,17 @@ impl Injection<'_> {
         let mut template = plain;
         let mut record = Record::default();
         let default_container = first_container(&template);
-        let account = workload::account(&template).map(str::to_owned);
+        let account = workload::written_account(self.request.kind, &template).map(str::to_owned);
         let Some(map) = template.as_object_mut() else {
             return Ok(template);
         };
         let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) else {
             return Ok(template);
         };
+        if account.is_none() && !pod::keeps_account(self.request, self.spec) {
+            self.account(spec, &mut record);
+        }
         self.containers(spec, &mut record);
-        self.account(spec, account.as_deref(), &mut record);
         self.metadata(map, default_container, &mut record);
         Ok(template)
     }
@@ -71,10 +73,7 @@ impl Injection<'_> {
 
     /// A written account is the user's. Where none is written, the application would otherwise
     /// hold a token that may do what the sidecar may.
-    fn account(&self, spec: &mut Map<String, Value>, written: Option<&str>, record: &mut Record) {
-        if written.is_some() {
-            return;
-        }
+    fn account(&self, spec: &mut Map<String, Value>, record: &mut Record) {
         let named = self
             .spec
             .account
@@ -90,13 +89,22 @@ impl Injection<'_> {
                 Value::Bool(false),
             );
             record.automount = true;
+            if self.request.kind == Kind::Pod {
+                pod::take_out_token(spec);
+            }
         }
         let name =
             named.unwrap_or_else(|| names::default_name(self.spec.services.first().as_str()));
+        record.account_before = spec
+            .get("serviceAccountName")
+            .and_then(Value::as_str)
+            .filter(|before| !before.is_empty())
+            .map(str::to_owned);
         // The field's forerunner, where the API server has filled it in already.
-        let mirror = self.object.pointer("/spec/template/spec/serviceAccount");
-        if let Some(mirror) = mirror.filter(|mirror| mirror.as_str() == Some(&name)) {
-            spec.insert("serviceAccount".to_owned(), mirror.clone());
+        let mirror = workload::template(self.request.kind, self.request.object)
+            .and_then(|template| template.pointer("/spec/serviceAccount"));
+        if spec.contains_key("serviceAccount") || mirror.is_some_and(|mirror| *mirror == name) {
+            spec.insert("serviceAccount".to_owned(), Value::from(name.as_str()));
         }
         spec.insert("serviceAccountName".to_owned(), Value::from(name.as_str()));
         record.service_account_name = Some(name);
@@ -116,6 +124,11 @@ impl Injection<'_> {
         {
             record.label = Some(label);
         }
+        if self.request.kind == Kind::Pod
+            && let Some(labels) = child(metadata, "labels", Created::Labels, record)
+        {
+            labels.insert(names::POD_LABEL.to_owned(), names::POD_LABEL_VALUE.into());
+        }
         record.mesh = mesh::left_alone(metadata, self.spec.port.number());
         let Some(annotations) = child(metadata, "annotations", Created::Annotations, record) else {
             return;
@@ -133,7 +146,9 @@ impl Injection<'_> {
     }
 
     fn check(&self, template: &Value) -> Result<(), Denied> {
-        if selects_by_our_label(self.object) {
+        let Request { kind, object, .. } = *self.request;
+        let whole = kind.part();
+        if selects_by_our_label(object) {
             return Err(Denied::new(format!(
                 "spec.selector has the label {}, which every pod bears with a value of its own: \
                  take it out of the selector and of the template",
@@ -142,7 +157,7 @@ impl Injection<'_> {
         }
         if has_named(template, "/spec/volumes", names::TOKEN_VOLUME) {
             return Err(Denied::new(format!(
-                "the template has a volume {}, which is the sidecar's: give it another name",
+                "the {whole} has a volume {}, which is the sidecar's: give it another name",
                 names::TOKEN_VOLUME
             )));
         }
@@ -150,7 +165,7 @@ impl Injection<'_> {
             && !has_named(template, "/spec/containers", container.as_str())
         {
             return Err(Denied::new(format!(
-                "annotation {} is {}, but the template's containers are {}: write one of them",
+                "annotation {} is {}, but the {whole}'s containers are {}: write one of them",
                 annotation::CONTAINER,
                 quoted(container.as_str()),
                 container_names(template),
@@ -162,14 +177,17 @@ impl Injection<'_> {
         {
             return Err(Denied::new(format!(
                 "annotation {} is \"{port}\", which container {} has already: write a port that no \
-                 container of the template has",
+                 container of the {whole} has",
                 annotation::PORT,
                 quoted(container),
             )));
         }
-        match (&self.spec.account, workload::account(template)) {
+        match (
+            &self.spec.account,
+            workload::written_account(kind, template),
+        ) {
             (Some(named), Some(written)) if named.as_str() != written => Err(Denied::new(format!(
-                "annotation {} is {}, but the template's serviceAccountName says {}: write one of \
+                "annotation {} is {}, but the {whole}'s serviceAccountName says {}: write one of \
                  the two, or the same twice",
                 annotation::SERVICE_ACCOUNT,
                 quoted(named.as_str()),
@@ -208,8 +226,8 @@ fn is_originals(image: &str) -> bool {
 }
 
 /// The patch of an object that makes `wanted` of its template.
-pub(super) fn patch(template: &Value, wanted: &Value) -> Patch {
-    let base = PointerBuf::from_tokens(["spec", "template"]);
+pub(super) fn patch(kind: Kind, template: &Value, wanted: &Value) -> Patch {
+    let base = PointerBuf::parse(kind.place()).unwrap_or_default();
     let operations = json_patch::diff(template, wanted)
         .0
         .into_iter()

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    Request,
+    Request, pod,
     ports::{self, Probe},
     template,
 };
@@ -30,7 +30,17 @@ pub(super) struct Warnings(Vec<String>);
 pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings {
     let mut warnings = Warnings::default();
     warnings.unknown_keys(request.object.get("metadata"), "");
-    warnings.unknown_keys(plain.get("metadata"), " on the template");
+    if request.kind == Kind::Pod {
+        if plain
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get(names::LABEL))
+            .is_some()
+        {
+            warnings.label();
+        }
+    } else {
+        warnings.unknown_keys(plain.get("metadata"), " on the template");
+    }
     for service in spec.services.iter() {
         warnings.service(request, service, plain);
     }
@@ -61,12 +71,12 @@ pub(super) fn without_service(metadata: Option<&Value>) -> Vec<String> {
     warnings.list()
 }
 
-/// What can be said of an annotated object whose pods end.
-pub(super) fn ending(kind: Ending) -> Vec<String> {
+/// What can be said of an annotation at this place of an object whose pods end.
+pub(super) fn ending(place: &str, kind: Ending) -> Vec<String> {
     let mut warnings = Warnings::default();
     warnings.add(&format!(
-        "annotation {} has no effect on a {}, whose pods end, so that nothing could take over: \
-         use a Deployment",
+        "annotation {} has no effect on {place} {}, whose pods end, so that nothing could take \
+         over: use a Deployment",
         annotation::SERVICE,
         kind.as_str()
     ));
@@ -83,6 +93,14 @@ impl Warnings {
             "container {} is a sidecar added by hand: it is kept as it is and nothing is \
              injected; take it out to have it injected",
             quoted(sidecar)
+        ));
+    }
+
+    pub(super) fn label(&mut self) {
+        self.add(&format!(
+            "label {} is taken out of the new pod: its value is the pod's own name, and its sidecar \
+             sets it",
+            names::LABEL
         ));
     }
 
@@ -111,25 +129,38 @@ impl Warnings {
                  make it a ClusterIP Service with a selector"
             )),
             ServiceFact::Selects(selecting) => {
-                self.labels(service, selecting, plain);
+                self.labels(request, service, selecting, plain);
                 if selecting.headless {
                     self.headless(request, service);
                 }
-                self.claimants(request, service, selecting);
+                // Bare pods share an election by their nature.
+                if request.kind != Kind::Pod {
+                    self.claimants(request, service, selecting);
+                }
             }
         }
     }
 
-    fn labels(&mut self, service: &ServiceName, selecting: &Selecting, plain: &Value) {
+    fn labels(
+        &mut self,
+        request: &Request<'_>,
+        service: &ServiceName,
+        selecting: &Selecting,
+        plain: &Value,
+    ) {
         let labels = plain.pointer("/metadata/labels");
         let missing = selecting.labels.iter().find(|(key, value)| {
             labels.and_then(|l| l.get(key)).and_then(Value::as_str) != Some(value)
         });
         if let Some((key, value)) = missing {
+            let selected = quoted(&format!("{key}={value}"));
+            let follows = match request.kind {
+                Kind::Pod => "the pod's labels do not match: it cannot lead",
+                _ => "the template's labels do not match: no pod of it can lead",
+            };
             self.add(&format!(
-                "Service {service} selects {}, which the template's labels do not match: no pod \
-                 of it can lead; correct the selector or the labels",
-                quoted(&format!("{key}={value}"))
+                "Service {service} selects {selected}, which {follows}; correct the selector or the \
+                 labels"
             ));
         }
     }
@@ -213,8 +244,8 @@ impl Warnings {
     }
 
     /// As whom the pods run, where that is to change.
-    pub(super) fn account(&mut self, spec: &Spec, plain: &Value) {
-        let written = workload::account(plain);
+    pub(super) fn account(&mut self, request: &Request<'_>, spec: &Spec, plain: &Value) {
+        let written = workload::written_account(request.kind, plain);
         let named = spec.account.as_ref().map(AccountName::as_str);
         if written.or(named) == Some("default") {
             let place = match written {
@@ -226,17 +257,33 @@ impl Warnings {
                  rights; leave it out, or name an account of your own"
             ));
         }
-        if written.or(named).is_none()
-            && plain
-                .pointer("/spec/automountServiceAccountToken")
-                .is_none()
-        {
-            let generated = names::default_name(spec.services.first().as_str());
+        if written.or(named).is_some() {
+            return;
+        }
+        let generated = names::default_name(spec.services.first().as_str());
+        if pod::keeps_account(request, spec) {
             self.add(&format!(
-                "the pods run as {generated} and the application gets no token: if it calls the \
-                 Kubernetes API, write its serviceAccountName into the template"
+                "the pod will run as {generated}, which does not exist yet, and this dry run does \
+                 not make it: here the pod keeps the account that it has"
             ));
         }
+        if plain
+            .pointer("/spec/automountServiceAccountToken")
+            .is_some()
+        {
+            return;
+        }
+        self.add(&match request.kind {
+            Kind::Pod => format!(
+                "the pod runs as {generated} and the application gets no token: if it calls the \
+                 Kubernetes API, name its account in {}",
+                annotation::SERVICE_ACCOUNT
+            ),
+            _ => format!(
+                "the pods run as {generated} and the application gets no token: if it calls the \
+                 Kubernetes API, write its serviceAccountName into the template"
+            ),
+        });
     }
 
     fn add(&mut self, text: &str) {

@@ -124,10 +124,48 @@ async fn every_kind_is_told_what_will_not_work() {
         let said = warnings(&scene, &workload).await;
         assert!(said.contains("did you mean"), "{kind}: {said}");
     }
+    let misspelt = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "pod", "annotations": {"service-leader-election/sevice": "web"}},
+        "spec": {"containers": [{"name": "app", "image": "example.org/app:1"}]}});
+    let said = warnings(&scene, &misspelt).await;
+    assert!(said.contains("did you mean"), "{said}");
+}
+
+#[tokio::test]
+async fn a_job_is_told_that_nothing_comes_of_it() {
+    let scene = scene("job").await;
+    let annotations = json!({"annotations": {"service-leader-election/service": "web"}});
     let pods = json!({"spec": {"restartPolicy": "Never",
         "containers": [{"name": "app", "image": "example.org/app:1"}]}});
-    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pods},
-        "metadata": {"name": "job", "annotations": {"service-leader-election/service": "web"}}});
+    let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pods},
+        "metadata": annotations});
+    job["metadata"]["name"] = json!("job");
     let said = warnings(&scene, &job).await;
     assert!(said.contains("no effect on a Job"), "{said}");
+
+    job["metadata"] = json!({"name": "template"});
+    job["spec"]["template"]["metadata"] = annotations;
+    let said = warnings(&scene, &job).await;
+    assert!(
+        said.contains("no effect on the template of a Job"),
+        "{said}"
+    );
+    let mut cron =
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "cron"}});
+    cron["spec"] = json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job["spec"]}});
+    let said = warnings(&scene, &cron).await;
+    assert!(
+        said.contains("no effect on the template of a CronJob"),
+        "{said}"
+    );
+    scene
+        .eventually("the Job's pod is as its template", async || {
+            let own = "--selector=batch.kubernetes.io/job-name=template";
+            let pods = scene.kubectl(&["get", "pods", own, "-o", "json"]).await;
+            let pods: Value = serde_json::from_str(&pods).unwrap();
+            let pod = pods["items"].get(0)?;
+            assert_eq!(pod["spec"]["initContainers"], Value::Null);
+            Some(())
+        })
+        .await;
 }

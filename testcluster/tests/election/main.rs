@@ -22,6 +22,7 @@ mod kinds;
 mod objects;
 mod operator;
 mod ownership;
+mod pods;
 mod rights;
 mod workloads;
 

@@ -97,14 +97,11 @@ impl Review {
 
     /// What is to be judged. None: an object or operation that is none of our business.
     pub(super) fn subject(&self) -> Option<Request<'_>> {
-        if !self.is_written() || self.api_version != Kind::API_VERSION {
+        if !self.is_written() {
             return None;
         }
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == self.kind)?;
         Some(Request {
-            kind,
+            kind: Kind::named(&self.api_version, &self.kind)?,
             object: &self.object,
             old: self.old.as_ref(),
             facts: &NO_FACTS,
@@ -157,12 +154,21 @@ impl Answer {
         }
     }
 
-    /// Kept out.
+    /// Kept out, for what is written in it.
     pub(super) fn denied(uid: &str, message: &str) -> Self {
+        Self::kept_out(uid, 422, message)
+    }
+
+    /// Kept out for now: the object is good, and may be let in another time.
+    pub(super) fn unavailable(uid: &str, message: &str) -> Self {
+        Self::kept_out(uid, 503, message)
+    }
+
+    fn kept_out(uid: &str, code: u16, message: &str) -> Self {
         Self(json!({
             "uid": uid,
             "allowed": false,
-            "status": { "status": "Failure", "code": 422, "message": message },
+            "status": { "status": "Failure", "code": code, "message": message },
         }))
     }
 
@@ -205,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn a_created_pod_is_our_business() {
+        let mut review = review();
+        review["request"]["kind"] = json!({ "group": "", "version": "v1", "kind": "Pod" });
+        let review = read(&review).unwrap();
+        assert_eq!(review.subject().map(|it| it.kind), Some(Kind::Pod));
+    }
+
+    #[test]
     fn a_job_is_our_business_as_far_as_words_go() {
         let mut review = review();
         review["request"]["kind"] = json!({ "group": "batch", "version": "v1", "kind": "Job" });
@@ -221,7 +235,7 @@ mod tests {
             ("object", Value::Null),
             (
                 "kind",
-                json!({ "group": "", "version": "v1", "kind": "Pod" }),
+                json!({ "group": "", "version": "v1", "kind": "Secret" }),
             ),
             (
                 "kind",

@@ -3,14 +3,17 @@
 //!
 //! What ought to be is decided in `contract`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use contract::{
     claim::Claim,
     names,
     rbac::{self, Election, Member},
+    workload::Kind,
 };
 use serde_json::{Value, json};
 
-use super::{Controller, Progress};
+use super::{Controller, Progress, claimants};
 use crate::cluster::{Object, RequestError, Resource};
 
 impl Controller {
@@ -35,9 +38,12 @@ impl Controller {
         for wanted in election.objects() {
             self.apply(namespace, &wanted).await?;
         }
-        for member in &members {
-            self.own_lease(namespace, member.claim.lease.as_str(), &members)
-                .await?;
+        let leases: BTreeSet<_> = members
+            .iter()
+            .map(|member| member.claim.lease.as_str())
+            .collect();
+        for lease in leases {
+            self.own_lease(namespace, lease, &members).await?;
         }
         tracing::info!(
             ns = namespace,
@@ -48,22 +54,34 @@ impl Controller {
         Ok(Progress::Done)
     }
 
-    /// The workloads that are still there, with their accounts.
+    /// The workloads and pods that are still there, with their accounts.
     async fn members(
         &self,
         namespace: &str,
         claims: &[Claim],
     ) -> Result<Vec<Member>, RequestError> {
+        let uid = |object: &Value| Some(object.pointer("/metadata/uid")?.as_str()?.to_owned());
+        // An election may have many pods: they are asked for at once.
+        let mut pods = BTreeMap::new();
+        if claims.iter().any(|claim| claim.kind == Kind::Pod) {
+            let resource = Resource::Workload(Kind::Pod);
+            let which = claimants(Kind::Pod);
+            let all = self.cluster.list(resource, namespace, &which).await?;
+            pods.extend(all.into_iter().map(|pod| (uid(&pod), pod)));
+        }
         let mut members = Vec::new();
         for claim in claims {
-            let object = Object {
-                resource: Resource::Workload(claim.kind),
-                namespace,
-                name: &claim.name,
+            let found = if claim.kind == Kind::Pod {
+                pods.remove(&claim.uid)
+            } else {
+                let object = Object {
+                    resource: Resource::Workload(claim.kind),
+                    namespace,
+                    name: &claim.name,
+                };
+                let found = self.cluster.get(object).await?;
+                found.filter(|found| uid(found) == claim.uid)
             };
-            let found = self.cluster.get(object).await?.filter(|found| {
-                found.pointer("/metadata/uid").and_then(Value::as_str) == claim.uid.as_deref()
-            });
             members.extend(found.map(|found| Member::of(claim.clone(), &found)));
         }
         Ok(members)
@@ -105,7 +123,7 @@ impl Controller {
         }
     }
 
-    /// Makes the workloads owners of the Lease, so that it goes with the last of them. A Lease
+    /// Makes the members owners of the Lease, so that it goes with the last of them. A Lease
     /// that does not exist yet gets its owners after the first election.
     async fn own_lease(
         &self,

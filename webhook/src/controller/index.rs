@@ -11,7 +11,7 @@ use serde_json::Value;
 /// What is reconciled as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    /// The rights of the workloads that name this Service first.
+    /// The rights of the workloads and pods that name this Service first.
     Election { namespace: String, service: String },
     /// The Service.
     Service { namespace: String, service: String },
@@ -34,7 +34,7 @@ pub(super) enum Work {
 
 type Name = (String, String);
 
-/// A workload: Deployment and StatefulSet of one name are two.
+/// A workload or a pod: Deployment and StatefulSet of one name are two.
 type Id = (Kind, Name);
 
 /// What is watched.
@@ -153,7 +153,11 @@ impl Index {
         let Some(claim) = Claim::of(kind, metadata) else {
             return self.drop_workload(&id);
         };
-        let generation = metadata.get("generation").and_then(Value::as_i64);
+        // What concerns us of a pod's spec never changes.
+        let generation = metadata
+            .get("generation")
+            .and_then(Value::as_i64)
+            .filter(|_| kind != Kind::Pod);
         let workload = Workload { claim, generation };
         if self.workloads.get(&id) == Some(&workload) {
             return Vec::new();
@@ -247,7 +251,7 @@ fn name(metadata: &Value) -> Name {
 
 #[cfg(test)]
 mod tests {
-    use contract::names::annotation;
+    use contract::names::{self, annotation};
     use serde_json::json;
 
     use super::*;
@@ -319,6 +323,21 @@ mod tests {
         };
         let kinds: Vec<_> = claims.iter().map(|claim| claim.kind).collect();
         assert_eq!(kinds, [Kind::StatefulSet]);
+    }
+
+    #[test]
+    fn a_pod_is_looked_at_when_it_comes_and_when_it_goes() {
+        let mut index = Index::default();
+        let mut pod = workload("web-1", "web", 1);
+        assert_eq!(index.workload(Kind::Pod, Event::Apply(pod.clone())), []);
+        pod["labels"] = json!({ names::POD_LABEL: names::POD_LABEL_VALUE });
+        let both = [election("web"), service("web")];
+        assert_eq!(index.workload(Kind::Pod, Event::Apply(pod.clone())), both);
+        pod["generation"] = json!(2);
+        assert_eq!(index.workload(Kind::Pod, Event::Apply(pod.clone())), []);
+        pod["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(index.workload(Kind::Pod, Event::Apply(pod.clone())), both);
+        assert_eq!(index.workload(Kind::Pod, Event::Delete(pod)), []);
     }
 
     #[test]

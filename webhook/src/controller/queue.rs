@@ -43,11 +43,15 @@ impl Queue {
         }
     }
 
+    /// Has a key looked at at `at`, if nothing has it looked at before.
+    pub(super) fn remind(&mut self, key: Key, at: Instant) {
+        self.due.entry(key).or_insert(at);
+    }
+
     /// Takes a key that is due at `now`.
     pub(super) fn start(&mut self, now: Instant) -> Option<Key> {
         let (key, _) = self
-            .due
-            .iter()
+            .idle()
             .filter(|(_, at)| **at <= now)
             .min_by_key(|(_, at)| **at)?;
         let key = key.clone();
@@ -86,7 +90,13 @@ impl Queue {
 
     /// When the next key is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.values().min().copied()
+        self.idle().map(|(_, at)| *at).min()
+    }
+
+    /// What is due some time, and not under way.
+    fn idle(&self) -> impl Iterator<Item = (&Key, &Instant)> {
+        let due = self.due.iter();
+        due.filter(|(key, _)| !self.running.contains(key))
     }
 
     /// How many keys wait for something to happen.
@@ -139,6 +149,29 @@ mod tests {
             pauses,
             [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
         );
+    }
+
+    #[test]
+    fn a_reminder_is_kept_beside_what_is_under_way() {
+        let now = clock::instant();
+        let later = now + Duration::from_mins(1);
+        let mut queue = Queue::default();
+        queue.extend([key("web")], now);
+        assert_eq!(queue.start(now), Some(key("web")));
+        queue.remind(key("web"), later);
+        assert_eq!((queue.start(later), queue.next_due()), (None, None));
+        queue.finish(key("web"), Outcome::Done, now);
+        assert_eq!((queue.start(now), queue.next_due()), (None, Some(later)));
+        assert_eq!(queue.start(later), Some(key("web")));
+    }
+
+    #[test]
+    fn a_reminder_delays_nothing() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend([key("web")], now);
+        queue.remind(key("web"), now + Duration::from_mins(1));
+        assert_eq!(queue.start(now), Some(key("web")));
     }
 
     #[test]

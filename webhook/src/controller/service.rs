@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::{Value, json};
 
-use super::{Controller, Progress};
-use crate::cluster::{MANAGER, Object, RequestError, Resource};
+use super::{Controller, Progress, claimants};
+use crate::cluster::{MANAGER, Object, RequestError, Resource, Selection};
 
 /// How often others may write in between before the hand-back is given up. Then a user's
 /// server-side apply meets one conflict.
@@ -38,11 +38,11 @@ impl Controller {
         if claims.is_empty() {
             return self.unpin(object, &service).await;
         }
-        let value = claim::claimed_value(claims.iter());
         let written = service
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(service_annotation::CLAIMED)?.as_str());
-        if written != Some(&value) {
+        if !written.is_some_and(|written| claim::is_named(written, claims.iter())) {
+            let value = claim::claimed_value(claims.iter());
             let annotations = json!({ service_annotation::CLAIMED: value });
             let patch = json!({ "metadata": { "annotations": annotations } });
             self.cluster.merge(object, &patch).await?;
@@ -69,10 +69,11 @@ impl Controller {
             return Ok(Progress::Waiting);
         }
         let label = format!("{}={}", rbac::MANAGED_BY, names::PRODUCT);
-        let roles = self
-            .cluster
-            .list(Resource::Role, namespace, Some(&label))
-            .await?;
+        let ours = Selection {
+            labels: Some(label),
+            ..Selection::default()
+        };
+        let roles = self.cluster.list(Resource::Role, namespace, &ours).await?;
         for role in roles.iter().filter(|role| rbac::grants(role, name)) {
             let role = role
                 .pointer("/metadata/name")
@@ -105,13 +106,17 @@ impl Controller {
         Ok(Progress::Done)
     }
 
-    /// What the workloads of a namespace claim, as a majority of the store has them.
+    /// What the workloads and pods of a namespace claim, as a majority of the store has them.
     pub(super) async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, RequestError> {
         let mut claims = Vec::new();
         for kind in Kind::ALL {
             let resource = Resource::Workload(kind);
-            let workloads = self.cluster.list_metadata(resource, namespace).await?;
-            claims.extend(workloads.iter().filter_map(|it| Claim::of(kind, it)));
+            let which = claimants(kind);
+            let found = self
+                .cluster
+                .list_metadata(resource, namespace, &which)
+                .await?;
+            claims.extend(found.iter().filter_map(|it| Claim::of(kind, it)));
         }
         Ok(claims)
     }
@@ -125,7 +130,9 @@ impl Controller {
         let Ok(service) = ServiceName::parse(service) else {
             return Ok(false);
         };
-        let pods = self.cluster.list(Resource::Pod, namespace, None).await?;
+        let resource = Resource::Workload(Kind::Pod);
+        let all = Selection::default();
+        let pods = self.cluster.list(resource, namespace, &all).await?;
         Ok(pods.iter().any(|pod| pods::may_switch(pod, &service)))
     }
 
@@ -147,9 +154,7 @@ impl Controller {
         let event = Event {
             type_: EventType::Normal,
             reason: reason::UNPINNED.to_owned(),
-            note: Some(
-                "No workload claims this Service: its selector is the user's again".to_owned(),
-            ),
+            note: Some("Nothing claims this Service: its selector is the user's again".to_owned()),
             action: "Unpin".to_owned(),
             secondary: None,
         };

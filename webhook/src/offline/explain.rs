@@ -59,16 +59,21 @@ pub(super) fn explain(
         api_version, kind, ..
     } = Identity::of(object);
     let Some(decided) = manifests::decide(object, facts, settings) else {
-        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let kinds: Vec<_> = Kind::ALL
+            .iter()
+            .map(|kind| format!("{} of {}", kind.as_str(), kind.api_version()))
+            .collect();
         steps.step(&format!(
-            "kind: {kind} of {api_version} is left as it is; injected are {} of {}",
-            kinds.join(", "),
-            Kind::API_VERSION
+            "kind: {kind} of {api_version} is left as it is; injected are {}",
+            kinds.join(", ")
         ));
         return true;
     };
     steps.step(&match Ending::of(&api_version, &kind) {
         Some(_) => format!("kind: {kind} of {api_version} makes pods that end"),
+        None if kind == Kind::Pod.as_str() => {
+            format!("kind: {kind} of {api_version} is injected when it is created")
+        }
         None => format!("kind: {kind} of {api_version} bears a pod template"),
     });
     asked(steps, object);
@@ -113,7 +118,7 @@ fn asked(steps: &mut Steps, object: &Value) {
 fn values(spec: &Spec, object: &Value) -> Vec<String> {
     let written = annotations::ours(object.get("metadata"));
     let generated = names::default_name(spec.services.first().as_str());
-    let account = format!("the template's, else {generated}");
+    let account = format!("the one that is written, else {generated}");
     let sidecars = "as in the container below";
     let start = match spec.start {
         Start::Closed => "closed",
@@ -218,13 +223,14 @@ fn result(steps: &mut Steps, decision: &Decision) {
 fn because(reason: Reason) -> &'static str {
     match reason {
         Reason::Injected => "the annotation names a Service",
-        Reason::Kept => "neither the template nor our annotations changed, so the sidecar stays",
+        Reason::Kept => "the sidecar is there, and nothing changed that concerns it, so it stays",
         Reason::TakenOut => "the annotation is gone, and so is what it had brought",
         Reason::NotAnnotated => "no annotation names a Service",
         Reason::KeptOut => "the annotations say so",
-        Reason::ByHand => "the template has a sidecar that was added by hand",
-        Reason::Controlled => "another object controls this one, and is injected in its place",
+        Reason::ByHand => "the sidecar that is there was added by hand",
+        Reason::Controlled => "another object controls this one, and says what is in it",
         Reason::Unsupported => "pods that end have nobody to take over",
+        Reason::Unlabelled => "our label is taken out, for a copy's Service would select it",
     }
 }
 

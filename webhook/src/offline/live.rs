@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     admission::services,
-    cluster::{Cluster, Object, RequestError, Resource},
+    cluster::{Cluster, Object, RequestError, Resource, Selection},
 };
 
 /// How many questions are under way at a time.
 const AT_A_TIME: usize = 4;
 
-/// A workload of a cluster, as kubectl names it: `deployment/web`.
+/// A workload or a pod of a cluster, as kubectl names it: `deployment/web`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     kind: Kind,
@@ -40,6 +40,7 @@ impl FromStr for Target {
             "statefulset" | "statefulsets" | "sts" => Kind::StatefulSet,
             "daemonset" | "daemonsets" | "ds" => Kind::DaemonSet,
             "replicaset" | "replicasets" | "rs" => Kind::ReplicaSet,
+            "pod" | "pods" | "po" => Kind::Pod,
             _ => return Err(()),
         };
         if name.is_empty() || name.contains('/') {
@@ -74,9 +75,12 @@ pub(super) async fn explain(
         name: &target.name,
     };
     let title = format!("{} {namespace}/{}", target.kind.as_str(), target.name);
-    let Some(found) = cluster.get(object).await? else {
+    let Some(mut found) = cluster.get(object).await? else {
         return Err(LiveError::Missing(title));
     };
+    if target.kind == Kind::Pod {
+        take_off_label(&mut found);
+    }
     let facts = match annotations::services(found.get("metadata")) {
         Some(named) => services::facts(cluster, namespace, &named).await,
         None => Facts::default(),
@@ -88,6 +92,14 @@ pub(super) async fn explain(
         policies(cluster, &mut steps).await;
     }
     Ok((steps.text(), admitted))
+}
+
+/// A pod has its label from its sidecar, and not from whom created it.
+fn take_off_label(pod: &mut Value) {
+    let labels = pod.pointer_mut("/metadata/labels");
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels.remove(names::LABEL);
+    }
 }
 
 /// Whether the pods' account may do what a sidecar does.
@@ -151,7 +163,7 @@ fn manifest(steps: &mut Steps, object: &Value) {
 /// Which of the chart's policies are on.
 async fn policies(cluster: &Cluster, steps: &mut Steps) {
     let resource = Resource::ValidatingAdmissionPolicyBinding;
-    let bindings = match cluster.list(resource, "", None).await {
+    let bindings = match cluster.list(resource, "", &Selection::default()).await {
         Ok(bindings) => bindings,
         Err(error) => {
             steps.step(&format!("policies: unknown: {}", super::chain(&error)));
@@ -192,7 +204,8 @@ mod tests {
             ("deployment/web", Some((Kind::Deployment, "web"))),
             ("sts/db", Some((Kind::StatefulSet, "db"))),
             ("daemonsets.apps/x", Some((Kind::DaemonSet, "x"))),
-            ("pod/web", None),
+            ("pod/web", Some((Kind::Pod, "web"))),
+            ("job/web", None),
             ("./deployment/web", None),
             ("deployment/web/x.yaml", None),
             ("deployment/", None),

@@ -75,7 +75,7 @@ struct Stream {
 pub(super) struct Manifests {
     streams: Vec<Stream>,
     added: Vec<Value>,
-    /// The workloads that were injected.
+    /// The workloads and the pods that have a sidecar of the injector's.
     pub(super) members: Vec<Member>,
     pub(super) report: Report,
 }
@@ -181,7 +181,7 @@ impl Manifests {
                 .warnings
                 .extend(warnings.map(|text| (place.object.clone(), text)));
             let changed = apply(place, object, decision.patch, report);
-            if decision.reason == Reason::Injected {
+            if matches!(decision.reason, Reason::Injected | Reason::Kept) {
                 members.extend(member(object));
             }
             changed.map(|patch| (decision.reason.as_str(), Some(patch)))
@@ -320,7 +320,7 @@ fn added(object: &Value) -> Result<String, ManifestError> {
     Ok(format!("---\n{text}"))
 }
 
-/// The workload with the account that its template names.
+/// The workload or the injected pod, with its account.
 pub(super) fn member(object: &Value) -> Option<Member> {
     let claim = Claim::of(Kind::of(object)?, object.get("metadata")?)?;
     Some(Member::of(claim, object))

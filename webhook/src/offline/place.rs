@@ -13,20 +13,20 @@ pub(super) struct Identity {
     pub(super) kind: String,
     /// Empty where the manifest names none.
     pub(super) namespace: String,
+    /// What it begins with, where the API server completes it.
     pub(super) name: String,
 }
 
 impl Identity {
     pub(super) fn of(object: &Value) -> Self {
-        let text = |path| {
-            let text = object.pointer(path).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
+        let found = |path| object.pointer(path).and_then(Value::as_str);
+        let text = |path| found(path).unwrap_or_default().to_owned();
         Self {
             api_version: text("/apiVersion"),
             kind: text("/kind"),
             namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
+            name: found("/metadata/name")
+                .map_or_else(|| text("/metadata/generateName"), str::to_owned),
         }
     }
 }

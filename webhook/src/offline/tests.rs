@@ -56,11 +56,8 @@ fn settings(case: &Path) -> Settings {
 
 async fn from_webhook(text: &str, settings: Settings) -> Outcome {
     let mut object = yaml::read(text).unwrap();
-    let (group, version) = object["apiVersion"]
-        .as_str()
-        .unwrap()
-        .split_once('/')
-        .unwrap();
+    let api_version = object["apiVersion"].as_str().unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -70,6 +67,8 @@ async fn from_webhook(text: &str, settings: Settings) -> Outcome {
             "namespace": object["metadata"]["namespace"],
             "operation": "CREATE",
             "object": object,
+            // A pod's account would be made, and nobody is there who could.
+            "dryRun": object["kind"] == "Pod",
         },
     });
     let (_, mut answer) = ask_with(settings, review.to_string()).await;

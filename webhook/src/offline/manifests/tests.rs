@@ -158,6 +158,35 @@ fn rights_are_added_once_and_a_users_object_is_kept() {
 }
 
 #[test]
+fn a_bare_pod_is_injected_with_its_rights_and_taken_out_again() {
+    let plain = "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: web-\n  annotations:\n    \
+                 service-leader-election/service: web\nspec:\n  containers: [{name: app}]\n";
+    let granted = |text: &str| {
+        let mut manifests = injected(&[text]);
+        grants::grant(&mut manifests);
+        manifests
+    };
+    let first = granted(plain);
+    let expected = [
+        "injected 0.yaml, document 1, Pod web-",
+        "added Role service-leader-election-web",
+        "added RoleBinding service-leader-election-web",
+        "added ServiceAccount service-leader-election-web",
+    ];
+    assert_eq!(changes(&first), expected);
+    let text = first.text().unwrap();
+    assert_eq!(granted(&text).text().unwrap(), text);
+    let (pod, rights) = text.split_once("---\n").unwrap();
+    assert_eq!(changes(&granted(pod)), expected[1..]);
+    assert!(rights.contains("kind: ServiceAccount"), "{rights}");
+
+    let mut out = read(&[pod]);
+    out.uninject();
+    let out = yaml::read(&out.text().unwrap()).unwrap();
+    assert_eq!(out, yaml::read(plain).unwrap());
+}
+
+#[test]
 fn a_patch_names_its_object() {
     let patches = injected(&[&deployment("service: web")]).patches();
     let line: Value = serde_json::from_str(&patches).unwrap();
