@@ -141,6 +141,9 @@ async fn accept(listener: TcpListener, route: Arc<Route>) {
 async fn forward(mut client: TcpStream, endpoint: SocketAddr) {
     let carried = async {
         let mut pod = TcpStream::connect(endpoint).await?;
+        // A Service delays nothing.
+        client.set_nodelay(true)?;
+        pod.set_nodelay(true)?;
         copy_bidirectional(&mut client, &mut pod).await
     };
     if let Err(error) = carried.await {
