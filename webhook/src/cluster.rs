@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client,
     api::{
-        ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch,
+        ApiResource, DeleteParams, DynamicObject, GetParams, ListParams, PartialObjectMeta, Patch,
         PatchParams, PostParams,
     },
     core::Status,
@@ -228,6 +228,21 @@ impl Cluster {
         let api = self.api(object.resource, object.namespace);
         let found = within("get", &object, api.get_opt(object.name)).await?;
         found.map(|found| value("get", &object, &found)).transpose()
+    }
+
+    /// Reads an object from the API server's cache, which costs the store nothing and may be some
+    /// milliseconds old. None: it is not there yet, or does not exist.
+    pub(crate) async fn get_cached(
+        &self,
+        object: Object<'_>,
+    ) -> Result<Option<Value>, RequestError> {
+        let api = self.api(object.resource, object.namespace);
+        let any = GetParams::any();
+        match within("get", &object, api.get_with(object.name, &any)).await {
+            Ok(found) => value("get", &object, &found).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists a namespace's objects, as a majority of the store has them.

@@ -7,8 +7,9 @@ use contract::{
     facts::{Facts, ServiceFact},
 };
 use futures::future;
+use serde_json::Value;
 
-use crate::cluster::{Cluster, Object, Resource};
+use crate::cluster::{Cluster, Object, RequestError, Resource};
 
 /// An admission waits no longer than this for a mere warning.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Service
             namespace,
             name: service.as_str(),
         };
-        let fact = match tokio::time::timeout(PATIENCE, cluster.get(object)).await {
+        let fact = match tokio::time::timeout(PATIENCE, look(cluster, object)).await {
             Ok(Ok(Some(found))) => ServiceFact::of(&found),
             Ok(Ok(None)) => ServiceFact::Missing,
             Ok(Err(error)) => {
@@ -36,4 +37,13 @@ pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Service
         facts.note(service, fact);
     }
     facts
+}
+
+/// A Service that was made in the moment before, out of the same file as the workload, may not be in
+/// the API server's cache yet: that there is none is said by the store alone.
+async fn look(cluster: &Cluster, service: Object<'_>) -> Result<Option<Value>, RequestError> {
+    match cluster.get_cached(service).await? {
+        Some(found) => Ok(Some(found)),
+        None => cluster.get(service).await,
+    }
 }
