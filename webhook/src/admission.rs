@@ -60,6 +60,7 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
         return (StatusCode::PAYLOAD_TOO_LARGE, answer).into_response();
     };
     let began = clock::instant();
+    let mut waits = Waits::default();
     let (status, outcome, answer) = match Review::read(&bytes) {
         Ok(review) => {
             let span = tracing::info_span!(
@@ -70,7 +71,8 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
                 name = review.name,
                 operation = review.operation,
             );
-            let (outcome, answer) = admission.judge(review).instrument(span).await;
+            let judged = admission.judge(review, &mut waits);
+            let (outcome, answer) = judged.instrument(span).await;
             (StatusCode::OK, outcome, answer)
         }
         Err(refused) => {
@@ -79,12 +81,27 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
             (StatusCode::BAD_REQUEST, "malformed", answer)
         }
     };
-    admission.metrics.admission(outcome, began.elapsed());
-    (status, answer).into_response()
+    let response = (status, answer).into_response();
+    let took = began.elapsed();
+    admission.metrics.admission(outcome, took, waits.0);
+    response
+}
+
+/// How long the API server was waited for.
+#[derive(Debug, Default)]
+struct Waits(Duration);
+
+impl Waits {
+    async fn time<T>(&mut self, request: impl Future<Output = T>) -> T {
+        let began = clock::instant();
+        let answer = request.await;
+        self.0 += began.elapsed();
+        answer
+    }
 }
 
 impl Admission {
-    async fn judge(&self, review: Review) -> (&'static str, Answer) {
+    async fn judge(&self, review: Review, waits: &mut Waits) -> (&'static str, Answer) {
         if let Some((kind, object)) = review.ending() {
             return decided(&review, inject::decide_ending(kind, object));
         }
@@ -93,7 +110,7 @@ impl Admission {
             tracing::warn!("none of our business");
             return ("ignored", Answer::allowed(&review.uid));
         };
-        let facts = self.facts(&review, &request).await;
+        let facts = waits.time(self.facts(&review, &request)).await;
         let request = Request {
             facts: &facts,
             ..request
@@ -107,7 +124,9 @@ impl Admission {
         };
         if request.kind == Kind::Pod
             && !review.dry_run
-            && let Err(message) = self.make_account(&review, &request, &decision).await
+            && let Err(message) = waits
+                .time(self.make_account(&review, &request, &decision))
+                .await
         {
             tracing::warn!(error = message, "no account");
             return ("no-account", Answer::unavailable(&review.uid, &message));

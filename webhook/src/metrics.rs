@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     admissions: Family<Outcome, Counter>,
     admission_seconds: Histogram,
+    handler_seconds: Histogram,
     connections: Gauge,
     handshake_failures: Counter,
     reconciliations: Family<Outcome, Counter>,
@@ -40,6 +41,15 @@ impl Metrics {
             "Time from a review's last byte to its answer",
             Unit::Seconds,
             admission_seconds.clone(),
+        );
+        let handler_seconds = Histogram::new([
+            0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.01, 0.1, 1.0,
+        ]);
+        registry.register_with_unit(
+            "handler",
+            "Time from a review's last byte to its answer, less the wait for the API server",
+            Unit::Seconds,
+            handler_seconds.clone(),
         );
         let connections = Gauge::default();
         registry.register("connections", "Open TLS connections", connections.clone());
@@ -65,6 +75,7 @@ impl Metrics {
             registry,
             admissions,
             admission_seconds,
+            handler_seconds,
             connections,
             handshake_failures,
             reconciliations,
@@ -72,9 +83,12 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn admission(&self, outcome: &'static str, took: Duration) {
+    /// Counts a review that took so long, and of that waited so long for the API server.
+    pub(crate) fn admission(&self, outcome: &'static str, took: Duration, waited: Duration) {
         self.admissions.get_or_create(&Outcome { outcome }).inc();
         self.admission_seconds.observe(took.as_secs_f64());
+        let own = took.saturating_sub(waited);
+        self.handler_seconds.observe(own.as_secs_f64());
     }
 
     /// Counts a connection for as long as the returned value lives.

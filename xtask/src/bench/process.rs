@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
+use rustix::param::clock_ticks_per_second;
 
 /// In kB of 1024 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,16 @@ impl Memory {
         Self::read(&status).context("/proc/PID/status has no VmRSS or RssAnon")
     }
 
+    /// In MB of 1,000,000 bytes.
+    pub(super) fn resident_megabytes(self) -> f64 {
+        megabytes(self.resident)
+    }
+
+    /// In MB of 1,000,000 bytes.
+    pub(super) fn anonymous_megabytes(self) -> f64 {
+        megabytes(self.anonymous)
+    }
+
     fn read(status: &str) -> Option<Self> {
         let field = |name| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -29,6 +40,27 @@ impl Memory {
             anonymous: field("RssAnon:")?,
         })
     }
+}
+
+fn megabytes(kilobytes: u32) -> f64 {
+    f64::from(kilobytes) * 1024.0 / 1e6
+}
+
+/// How long ago the process was started, to a tick of the kernel's clock (10 ms).
+pub(super) fn age(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} has ended"))?;
+    // The 22nd field; the second one, in brackets, may hold anything.
+    let started = stat
+        .rsplit_once(')')
+        .and_then(|(_, fields)| fields.split_whitespace().nth(19)?.parse::<u32>().ok());
+    let ticks = started.context("/proc/PID/stat has no start time")?;
+    let per_second = u32::try_from(clock_ticks_per_second())?;
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime = uptime.split_whitespace().next();
+    let uptime = uptime.and_then(|uptime| uptime.parse().ok());
+    let uptime = Duration::from_secs_f64(uptime.context("/proc/uptime has no number")?);
+    Ok(uptime.saturating_sub(Duration::from_secs(ticks.into()) / per_second))
 }
 
 /// For how long the process's threads have run on a processor.
@@ -60,5 +92,13 @@ mod tests {
             anonymous: 980,
         };
         assert_eq!(Memory::read(status), Some(expected));
+    }
+
+    #[test]
+    fn a_process_is_younger_than_the_machine() {
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
+        let age = age(std::process::id()).unwrap();
+        assert!(age < Duration::from_secs_f64(uptime), "{age:?}");
     }
 }

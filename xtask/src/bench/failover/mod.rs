@@ -21,10 +21,11 @@ use tokio::time::sleep;
 
 use self::{
     cause::Cause,
-    stats::{Figures, Row},
+    stats::{Row, as_text},
 };
 use super::{
     candidates::PEERS,
+    figures::Figures,
     idle::{self, Idle},
     plot::{Bar, Plot},
 };
@@ -130,9 +131,7 @@ fn report(rows: &[Row]) {
         "", "", "lock taken", "Service switched", "first answer"
     );
     for row in rows {
-        let cell = |figures: Option<Figures>| {
-            figures.map_or_else(|| "-".to_owned(), |figures| figures.to_string())
-        };
+        let cell = |figures: Option<Figures>| figures.map_or_else(|| "-".to_owned(), as_text);
         println!(
             "{:<34} {:<18} {:>22} {:>22} {:>22} {}",
             row.cause.words(),

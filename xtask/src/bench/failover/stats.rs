@@ -1,48 +1,11 @@
-//! Percentiles, and what a row of the report has.
+//! What a row of the report has.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Times, cause::Cause};
-
-/// Of one kind of time, over all rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Figures {
-    pub(super) p50: Duration,
-    pub(super) p95: Duration,
-    pub(super) max: Duration,
-}
-
-impl Figures {
-    /// By the nearest rank: the smallest time that so many of a hundred do not exceed.
-    pub(super) fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
-        let mut times: Vec<Duration> = times.into_iter().collect();
-        times.sort_unstable();
-        let rank = |percent: usize| {
-            let rank = (times.len() * percent).div_ceil(100);
-            times.get(rank.saturating_sub(1)).copied()
-        };
-        Some(Self {
-            p50: rank(50)?,
-            p95: rank(95)?,
-            max: rank(100)?,
-        })
-    }
-
-    fn json(self) -> Value {
-        let seconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 1e4;
-        json!({"p50": seconds(self.p50), "p95": seconds(self.p95), "max": seconds(self.max)})
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = [self.p50, self.p95, self.max].map(|time| time.as_secs_f64());
-        let [p50, p95, max] = seconds;
-        write!(formatter, "{p50:.3} / {p95:.3} / {max:.3}")
-    }
-}
+use crate::bench::figures::Figures;
 
 /// Who, and lost in which way.
 #[derive(Debug)]
@@ -88,27 +51,25 @@ impl Row {
         json!({
             "who": self.who,
             "cause": self.cause.words(),
-            "lockTaken": self.lock.map(Figures::json),
-            "serviceSwitched": self.switch.map(Figures::json),
-            "firstAnswer": self.answer.map(Figures::json),
+            "lockTaken": self.lock.map(as_json),
+            "serviceSwitched": self.switch.map(as_json),
+            "firstAnswer": self.answer.map(as_json),
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Duration, Figures};
+/// In seconds, for people.
+pub(super) fn as_text(figures: Figures) -> String {
+    let seconds = [figures.p50, figures.p95, figures.max].map(|time| time.as_secs_f64());
+    let [p50, p95, max] = seconds;
+    format!("{p50:.3} / {p95:.3} / {max:.3}")
+}
 
-    #[test]
-    fn percentiles_are_by_the_nearest_rank() {
-        let millis = Duration::from_millis;
-        let figures = Figures::of((1..=20).rev().map(millis)).unwrap();
-        let expected = Figures {
-            p50: millis(10),
-            p95: millis(19),
-            max: millis(20),
-        };
-        assert_eq!(figures, expected);
-        assert_eq!(Figures::of([]), None);
-    }
+fn as_json(figures: Figures) -> Value {
+    let seconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 1e4;
+    json!({
+        "p50": seconds(figures.p50),
+        "p95": seconds(figures.p95),
+        "max": seconds(figures.max),
+    })
 }

@@ -17,6 +17,7 @@ use self::watched::Watched;
 use super::{
     candidates::PEERS,
     plot::{Bar, Plot},
+    verdict::Verdict,
 };
 use crate::{images, story::Story};
 
@@ -126,7 +127,7 @@ pub(super) fn report(rows: &[Row]) -> bool {
     for verdict in &verdicts {
         println!("  {verdict}");
     }
-    verdicts.iter().all(|verdict| verdict.kept)
+    verdicts.iter().all(Verdict::is_kept)
 }
 
 /// Requests per second of each election.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::bench::process::Memory;
+use crate::bench::{process::Memory, verdict::Verdict};
 
 /// Who the product is in the report.
 pub(super) const OURS: &str = "this";
@@ -43,11 +43,11 @@ impl Row {
     }
 
     fn resident(&self) -> f64 {
-        megabytes(self.memory.resident)
+        self.memory.resident_megabytes()
     }
 
     fn anonymous(&self) -> f64 {
-        megabytes(self.memory.anonymous)
+        self.memory.anonymous_megabytes()
     }
 
     /// Seconds on a processor in an hour, of one candidate on average.
@@ -91,43 +91,11 @@ impl fmt::Display for Row {
     }
 }
 
-/// A figure beside its limit.
-pub(super) struct Verdict {
-    what: String,
-    seen: f64,
-    most: f64,
-    unit: &'static str,
-    pub(super) kept: bool,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            what,
-            seen,
-            most,
-            unit,
-            kept,
-        } = self;
-        let word = if *kept { "ok" } else { "OVER" };
-        write!(
-            formatter,
-            "{what:<30} {seen:>8.4}{unit}, at most {most}{unit}: {word}"
-        )
-    }
-}
-
 /// Of this product's rows. The first has three candidates.
 pub(super) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut judge = |what: String, seen, most, unit| {
-        verdicts.push(Verdict {
-            what,
-            seen,
-            most,
-            unit,
-            kept: seen <= most,
-        });
+        verdicts.push(Verdict::new(what, seen, most, unit));
     };
     let ours = || rows.iter().filter(|row| row.is_ours());
     for row in ours() {
@@ -163,10 +131,6 @@ pub(in crate::bench) fn write(rows: &[Row], folder: &Path) -> Result<()> {
     fs::write(folder.join("idle.json"), format!("{text}\n"))?;
     fs::write(folder.join("idle.svg"), super::draw(rows))?;
     Ok(())
-}
-
-fn megabytes(kilobytes: u32) -> f64 {
-    f64::from(kilobytes) * 1024.0 / 1e6
 }
 
 fn rounded(value: f64) -> f64 {

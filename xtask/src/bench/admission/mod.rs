@@ -1,0 +1,173 @@
+//! What the webhook adds to the creation of a workload, beside the same API server without it.
+//!
+//! Must not know: how a workload is injected.
+
+mod load;
+mod seen;
+mod stage;
+mod webhook;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use testcluster::{Cluster, Options};
+
+use self::{
+    load::{create, pod},
+    seen::{Seen, Times},
+    stage::{PER_NAMESPACE, Stage, Who},
+};
+use super::{figures::Figures, verdict::Verdict};
+use crate::{images, story::Story};
+
+/// What the webhook adds to a creation, beside the same API server without it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many Deployments of each kind a single client creates
+    #[arg(long, default_value_t = 300)]
+    alone: usize,
+    /// How many batches of 250 of each kind 50 clients create
+    #[arg(long, default_value_t = 4)]
+    batches: usize,
+    /// Where the figures are put, as JSON and as SVG: FOLDER/admission.json, FOLDER/admission.svg
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// How many clients create at a time where they are many, and how many objects a batch of theirs has.
+const CLIENTS: usize = 50;
+const BATCH: usize = 250;
+/// A client that is alone waits so long after each creation, until what follows from it is done.
+const PAUSE: Duration = Duration::from_millis(150);
+const NONE: Duration = Duration::ZERO;
+/// How many objects that are none of its business are created, of each kind.
+const OTHERS: usize = 1_000;
+/// How often a webhook is started anew.
+const STARTS: usize = 5;
+
+impl Args {
+    pub(crate) async fn run(self) -> Result<()> {
+        let Self {
+            alone,
+            batches,
+            out,
+        } = self;
+        let programs = images::build().await?;
+        let story = Story::begin();
+        story.tell("Starting a cluster whose webhook is that of the image ...");
+        let cluster = Cluster::start(Options {
+            sidecar: Some(programs.sidecar.clone()),
+            webhook: Some(programs.webhook.clone()),
+            ..Options::default()
+        });
+        let cluster = cluster.await?;
+        let _webhook = cluster.install_chart(&[]).await?;
+        let stage = Stage::set(&cluster).await?;
+        let seen = measure(&story, &stage, alone, batches).await?;
+        seen.report();
+        if let Some(out) = out {
+            seen.write(&out)?;
+        }
+        ensure!(
+            seen.verdicts().iter().all(Verdict::is_kept),
+            "a limit is not kept: see OVER above"
+        );
+        Ok(())
+    }
+}
+
+async fn measure(story: &Story, stage: &Stage<'_>, alone: usize, batches: usize) -> Result<Seen> {
+    let webhook = &stage.webhook;
+    // Warms caches and connections, and does not count.
+    let warm = stage.deployments(PER_NAMESPACE).await?;
+    create(stage.cluster, CLIENTS, NONE, warm.concat()).await?;
+    webhook.settle().await?;
+
+    story.tell(&format!(
+        "{alone} Deployments of each kind by one client ..."
+    ));
+    let before = webhook.metrics().await?;
+    let single = by_one(stage, alone).await?;
+    let after = webhook.metrics().await?;
+    let asked = after.reviews() - before.reviews();
+    ensure!(
+        asked >= u64::try_from(alone)?,
+        "the webhook was asked {asked} times only"
+    );
+    let handler = after
+        .handler(&before, 50)
+        .zip(after.handler(&before, 99))
+        .context("the webhook has no times of its handler")?;
+
+    story.tell(&format!(
+        "{batches} times {BATCH} of each kind by {CLIENTS} clients ..."
+    ));
+    let many = by_many(stage, batches).await?;
+    let deployments = PER_NAMESPACE + alone + batches * BATCH;
+    stage.check_granted(deployments).await?;
+    let memory = webhook.memory().await?;
+
+    story.tell(&format!(
+        "{OTHERS} Deployments and {OTHERS} pods without our annotation ..."
+    ));
+    let before = webhook.metrics().await?;
+    let mut others = Vec::new();
+    for first in (0..OTHERS).step_by(PER_NAMESPACE) {
+        let namespace = stage.namespace(Who::Unannotated).await?;
+        for number in first..first + PER_NAMESPACE {
+            let name = format!("other-{number}");
+            others.push(Who::Unannotated.deployment(&namespace, &name));
+            others.push(pod(&namespace, &name));
+        }
+    }
+    create(stage.cluster, CLIENTS, NONE, others).await?;
+    let after = webhook.metrics().await?;
+    let reviews_of_others = u32::try_from(after.reviews() - before.reviews())?;
+
+    story.tell(&format!("{STARTS} webhooks that start anew ..."));
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        starts.push(webhook.start_anew().await?);
+    }
+    Ok(Seen {
+        alone: single,
+        many,
+        handler,
+        reviews_of_others,
+        memory,
+        deployments,
+        start: Figures::of(starts).context("nothing was started")?,
+    })
+}
+
+/// One of each kind in turn, so that whatever else the machine does slows all of them.
+async fn by_one(stage: &Stage<'_>, count: usize) -> Result<Times> {
+    let each = stage.deployments(count).await?;
+    let in_turn = (0..count).flat_map(|number| each.iter().filter_map(move |of| of.get(number)));
+    let times = create(stage.cluster, 1, PAUSE, in_turn.cloned().collect()).await?;
+    stage.webhook.settle().await?;
+    let kinds = Who::ALL.len();
+    let of = |turn| times.iter().skip(turn).step_by(kinds).copied().collect();
+    Times::of([of(0), of(1), of(2)])
+}
+
+/// A batch of each kind by itself, and each kind first in its turn: who comes later finds more there.
+async fn by_many(stage: &Stage<'_>, batches: usize) -> Result<Times> {
+    let mut times = [const { Vec::new() }; Who::ALL.len()];
+    for batch in 0..batches {
+        let mut each: Vec<_> = stage
+            .deployments(BATCH)
+            .await?
+            .into_iter()
+            .zip(&mut times)
+            .collect();
+        stage.webhook.settle().await?;
+        let kinds = each.len();
+        each.rotate_left(batch % kinds);
+        for (objects, times) in each {
+            times.extend(create(stage.cluster, CLIENTS, NONE, objects).await?);
+            stage.webhook.settle().await?;
+        }
+    }
+    Times::of(times)
+}

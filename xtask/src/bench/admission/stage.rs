@@ -1,0 +1,168 @@
+//! A cluster with the webhook, some of whose namespaces are as in a cluster without it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use contract::names::annotation;
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    apps::v1::Deployment,
+    core::v1::{Namespace, ServiceAccount},
+};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use testcluster::Cluster;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    load::{create, deployment, service},
+    webhook::Webhook,
+};
+use crate::election::PATIENCE;
+
+/// How many Deployments stand in one namespace.
+pub(super) const PER_NAMESPACE: usize = 50;
+
+/// A namespace with this label is one in a cluster without the webhook.
+const WITHOUT: &str = "example.org/without-webhook";
+
+/// Whose Deployment it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Somebody's in a cluster without the webhook.
+    Without,
+    /// Somebody's who does not use it.
+    Unannotated,
+    /// That of one who does.
+    Annotated,
+}
+
+impl Who {
+    pub(super) const ALL: [Self; 3] = [Self::Without, Self::Unannotated, Self::Annotated];
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Without => "without the webhook",
+            Self::Unannotated => "with it, not annotated",
+            Self::Annotated => "with it, annotated",
+        }
+    }
+
+    pub(super) fn deployment(self, namespace: &str, name: &str) -> Value {
+        let annotations = match self {
+            Self::Annotated => json!({ annotation::SERVICE: name }),
+            Self::Without | Self::Unannotated => json!({ "example.org/team": "shop" }),
+        };
+        deployment(namespace, name, &annotations)
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Without => "without",
+            Self::Unannotated => "others",
+            Self::Annotated => "with",
+        }
+    }
+}
+
+pub(super) struct Stage<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) webhook: Webhook<'a>,
+    namespaces: Api<Namespace>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) async fn set(cluster: &'a Cluster) -> Result<Self> {
+        let client = cluster.client()?;
+        let stage = Self {
+            cluster,
+            webhook: Webhook::new(cluster)?,
+            namespaces: Api::all(client.clone()),
+        };
+        let all: Api<MutatingWebhookConfiguration> = Api::all(client);
+        let only = json!({ "matchExpressions": [{ "key": WITHOUT, "operator": "DoesNotExist" }] });
+        for configuration in all.list(&ListParams::default()).await? {
+            let name = configuration.metadata.name.unwrap_or_default();
+            let webhooks = configuration.webhooks.into_iter().flatten();
+            let each: Vec<_> = webhooks
+                .map(|webhook| json!({ "name": webhook.name, "namespaceSelector": only }))
+                .collect();
+            let patch = Patch::Strategic(json!({ "webhooks": each }));
+            all.patch(&name, &PatchParams::default(), &patch).await?;
+        }
+        stage.wait_until_left_alone().await?;
+        Ok(stage)
+    }
+
+    /// Waits until the API server calls no webhook for the namespaces that are without one.
+    async fn wait_until_left_alone(&self) -> Result<()> {
+        let namespace = self.namespace(Who::Without).await?;
+        let object = Who::Annotated.deployment(&namespace, "web");
+        let object: Deployment = serde_json::from_value(object)?;
+        let deployments: Api<Deployment> = Api::namespaced(self.cluster.client()?, &namespace);
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let containers = |deployment: &Deployment| {
+            let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+            Some(pod.containers.len() + pod.init_containers.as_ref().map_or(0, Vec::len))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while containers(&deployments.create(&dry_run, &object).await?) != containers(&object) {
+            ensure!(
+                Instant::now() < deadline,
+                "the webhook is called for a namespace that it is to leave alone"
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn namespace(&self, who: Who) -> Result<String> {
+        let name = self.cluster.namespace(who.prefix()).await?;
+        if who == Who::Without {
+            let patch = Patch::Merge(json!({ "metadata": { "labels": { WITHOUT: "" } } }));
+            self.namespaces
+                .patch(&name, &PatchParams::default(), &patch)
+                .await?;
+        }
+        Ok(name)
+    }
+
+    /// As many Deployments of each kind. The Services of the annotated ones exist.
+    pub(super) async fn deployments(&self, count: usize) -> Result<[Vec<Value>; 3]> {
+        let mut all = [const { Vec::new() }; Who::ALL.len()];
+        let mut services = Vec::new();
+        for (who, all) in Who::ALL.into_iter().zip(&mut all) {
+            for first in (0..count).step_by(PER_NAMESPACE) {
+                let namespace = self.namespace(who).await?;
+                for number in first..count.min(first + PER_NAMESPACE) {
+                    let name = format!("web-{number}");
+                    all.push(who.deployment(&namespace, &name));
+                    if who == Who::Annotated {
+                        services.push(service(&namespace, &name));
+                    }
+                }
+            }
+        }
+        create(self.cluster, 4, Duration::ZERO, services).await?;
+        Ok(all)
+    }
+
+    /// Fails if the controllers had less to do than they ought to have had.
+    pub(super) async fn check_granted(&self, deployments: usize) -> Result<()> {
+        let accounts: Api<ServiceAccount> = Api::all(self.cluster.client()?);
+        let ours = "app.kubernetes.io/managed-by=service-leader-election";
+        let made = accounts.list(&ListParams::default().labels(ours)).await?;
+        let made = made.items.len();
+        ensure!(
+            made >= deployments,
+            "{made} accounts for {deployments} Deployments"
+        );
+        Ok(())
+    }
+}
