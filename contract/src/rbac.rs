@@ -11,6 +11,8 @@ use crate::{claim::Claim, names, values::ServiceName, workload};
 /// The label that tells our objects from those that users made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
+const PULL_SECRETS: &str = "imagePullSecrets";
+
 /// One workload or pod of an election, with the account that it runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -68,10 +70,7 @@ impl Election<'_> {
             });
             if let (false, Some(account)) = (self.pull_secrets.is_empty(), account.as_object_mut())
             {
-                account.insert(
-                    "imagePullSecrets".to_owned(),
-                    Value::from(self.pull_secrets),
-                );
+                account.insert(PULL_SECRETS.to_owned(), Value::from(self.pull_secrets));
             }
             objects.push(account);
         }
@@ -191,6 +190,42 @@ fn nameless() -> [Value; 2] {
     ]
 }
 
+/// The merge patch that makes `found` what it ought to be, if nobody writes it in between. None: it is,
+/// whatever else stands in it.
+pub fn completion(found: &Value, wanted: &Value) -> Option<Value> {
+    let mut wanted = wanted.clone();
+    let theirs = found.get(PULL_SECRETS).and_then(Value::as_array);
+    let ours = wanted.get_mut(PULL_SECRETS).and_then(Value::as_array_mut);
+    // Users add to these, and so does OpenShift; a merge patch has a list whole.
+    if let (Some(theirs), Some(ours)) = (theirs, ours) {
+        let mut all = theirs.clone();
+        all.extend(ours.drain(..).filter(|secret| !theirs.contains(secret)));
+        *ours = all;
+    }
+    if includes(found, &wanted) {
+        return None;
+    }
+    let version = found.pointer("/metadata/resourceVersion").cloned();
+    let metadata = wanted.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(metadata), Some(version)) = (metadata, version) {
+        metadata.insert("resourceVersion".to_owned(), version);
+    }
+    Some(wanted)
+}
+
+/// Whether all that is wanted is there. Lists are compared whole.
+fn includes(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| found.get(key).is_some_and(|found| includes(found, wanted))),
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len() && found.iter().zip(wanted).all(|(f, w)| includes(f, w))
+        }
+        _ => found == wanted,
+    }
+}
+
 /// Whether we made an object, and may therefore delete it.
 pub fn is_ours(object: &Value) -> bool {
     object
@@ -239,6 +274,39 @@ mod tests {
             cluster_role: Some("service-leader-election-sidecar"),
         };
         election.objects()
+    }
+
+    #[test]
+    fn what_others_add_is_no_reason_to_write_and_what_they_change_is() {
+        for wanted in objects(&[member("web", "web,web-internal", None)], &[]) {
+            let mut found = wanted.clone();
+            found["metadata"]["resourceVersion"] = json!("7");
+            found["metadata"]["labels"]["team"] = json!("shop");
+            assert_eq!(completion(&found, &wanted), None);
+            found["metadata"]["ownerReferences"] = json!([]);
+            let patch = completion(&found, &wanted).unwrap();
+            let owners = &wanted["metadata"]["ownerReferences"];
+            assert_eq!(patch["metadata"]["ownerReferences"], *owners);
+            assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        }
+        let role =
+            |names| json!({ "rules": [{ "resources": ["services"], "resourceNames": names }] });
+        let wanted = role(json!(["web"]));
+        for other in [role(json!(["web", "shop"])), role(json!([])), json!({})] {
+            assert_eq!(completion(&other, &wanted).as_ref(), Some(&wanted));
+        }
+    }
+
+    #[test]
+    fn pull_secrets_that_others_add_stay() {
+        let account = |secrets| json!({ "imagePullSecrets": secrets });
+        let (ours, theirs) = (json!({ "name": "ours" }), json!({ "name": "theirs" }));
+        let wanted = account(json!([ours]));
+        assert_eq!(completion(&account(json!([theirs, ours])), &wanted), None);
+        assert_eq!(
+            completion(&account(json!([theirs])), &wanted),
+            Some(account(json!([theirs, ours])))
+        );
     }
 
     #[test]

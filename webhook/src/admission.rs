@@ -17,7 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use contract::{
-    annotations,
+    annotations::{self, Services},
     facts::Facts,
     inject::{self, Decision, Request, Settings},
     workload::Kind,
@@ -110,7 +110,15 @@ impl Admission {
             tracing::warn!("none of our business");
             return ("ignored", Answer::allowed(&review.uid));
         };
-        let facts = waits.time(self.facts(&review, &request)).await;
+        let services = annotations::services(request.object.get("metadata"));
+        let facts = match &services {
+            Some(services) => {
+                waits
+                    .time(self.facts(&review, request.kind, services))
+                    .await
+            }
+            None => Facts::default(),
+        };
         let request = Request {
             facts: &facts,
             ..request
@@ -131,16 +139,16 @@ impl Admission {
             tracing::warn!(error = message, "no account");
             return ("no-account", Answer::unavailable(&review.uid, &message));
         }
+        if let Some(services) = services.filter(|_| !review.dry_run) {
+            self.reminder.admitted(&review.namespace, &services);
+        }
         decided(&review, decision)
     }
 
-    async fn facts(&self, review: &Review, request: &Request<'_>) -> Facts {
-        let Some(named) = annotations::services(request.object.get("metadata")) else {
-            return Facts::default();
-        };
+    async fn facts(&self, review: &Review, kind: Kind, named: &Services) -> Facts {
         let namespace = &review.namespace;
-        let mut facts = services::facts(&self.cluster, namespace, &named).await;
-        if request.kind == Kind::Pod
+        let mut facts = services::facts(&self.cluster, namespace, named).await;
+        if kind == Kind::Pod
             && review.dry_run
             && account::is_missing(&self.cluster, namespace, named.first().as_str()).await
         {
@@ -166,12 +174,12 @@ impl Admission {
             Ok(false) => Ok(()),
             Ok(true) => {
                 tracing::info!(account = member.account, "account made");
-                self.reminder.remind(namespace, member.claim.election());
+                self.reminder.made(namespace, member.claim.election());
                 Ok(())
             }
             Err(error) => {
                 // Some of it may have been made.
-                self.reminder.remind(namespace, member.claim.election());
+                self.reminder.made(namespace, member.claim.election());
                 Err(error.message(&member.account))
             }
         }

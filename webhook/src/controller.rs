@@ -10,7 +10,7 @@ mod service;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use contract::{names, workload::Kind};
+use contract::{annotations::Services, names, workload::Kind};
 use futures::{Stream, StreamExt, stream::select_all};
 use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How many reconciliations are under way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 /// How often a Service is looked at whose un-pin waits for pods.
 const UNPIN_ROUND: Duration = Duration::from_secs(2);
 
@@ -39,26 +39,44 @@ const AFTER_ADMISSION: Duration = Duration::from_mins(2);
 /// How many reminders may lie there unread.
 const REMINDERS: usize = 1024;
 
-/// Has the controller look at elections for which something was made at admission.
+/// Tells the controller what an admission has done.
 #[derive(Debug)]
-pub(crate) struct Reminder(mpsc::Sender<Key>);
+pub(crate) struct Reminder(mpsc::Sender<Reminded>);
+
+/// Reminders as the controller reads them.
+#[derive(Debug)]
+pub(crate) struct Reminders(mpsc::Receiver<Reminded>);
+
+#[derive(Debug)]
+enum Reminded {
+    /// What this is of was let in by this replica, which therefore is the first to see to it.
+    Admitted(Key),
+    /// Something was made for this, whether its pod is stored or not.
+    Made(Key),
+}
 
 impl Reminder {
-    /// Of the election of those that name this Service first.
-    pub(crate) fn remind(&self, namespace: &str, service: &str) {
-        let key = Key::Election {
+    /// An object that claims these Services was let in.
+    pub(crate) fn admitted(&self, namespace: &str, services: &Services) {
+        for key in index::keys(namespace, services) {
+            self.tell(Reminded::Admitted(key));
+        }
+    }
+
+    /// Something was made for the election of those that name this Service first.
+    pub(crate) fn made(&self, namespace: &str, service: &str) {
+        self.tell(Reminded::Made(Key::Election {
             namespace: namespace.to_owned(),
             service: service.to_owned(),
-        };
-        if let Err(error) = self.0.try_send(key) {
+        }));
+    }
+
+    fn tell(&self, reminded: Reminded) {
+        if let Err(error) = self.0.try_send(reminded) {
             tracing::warn!(error = &error as &dyn std::error::Error, "not reminded");
         }
     }
 }
-
-/// Reminders as the controller reads them.
-#[derive(Debug)]
-pub(crate) struct Reminders(mpsc::Receiver<Key>);
 
 /// Where reminders go in, and where they come out.
 pub(crate) fn reminders() -> (Reminder, Reminders) {
@@ -112,6 +130,10 @@ impl Controller {
                     && let Some(key) = queue.start(clock::instant())
                 {
                     let work = index.work(&key);
+                    if index.is_settled(&work) {
+                        queue.finish(key, Outcome::Done, clock::instant());
+                        continue;
+                    }
                     let controller = Arc::clone(&controller);
                     let span = tracing::info_span!("reconcile", ?key);
                     running.spawn(
@@ -126,17 +148,22 @@ impl Controller {
                 () = stop.cancelled() => break,
                 Some((kind, event)) = workloads.next() => {
                     if let Some(event) = noted(event, kind.as_str()) {
-                        queue.extend(index.workload(kind, event), clock::instant());
+                        let keys = index.workload(kind, event);
+                        schedule(&mut queue, &index, keys);
                     }
                 }
                 Some(event) = services.next() => {
                     if let Some(event) = noted(event, "Service") {
-                        queue.extend(index.service(event), clock::instant());
+                        let keys = index.service(event);
+                        schedule(&mut queue, &index, keys);
                     }
                 }
-                Some(key) = reminders.0.recv() => {
-                    queue.remind(key, clock::instant() + AFTER_ADMISSION);
-                }
+                Some(reminded) = reminders.0.recv() => match reminded {
+                    Reminded::Admitted(key) => queue.admitted(key, clock::instant()),
+                    Reminded::Made(key) => {
+                        queue.remind(key, clock::instant() + AFTER_ADMISSION);
+                    }
+                },
                 Some(ended) = running.join_next() => match ended {
                     Ok((key, result)) => {
                         let outcome = controller.outcome(&key, result);
@@ -212,6 +239,15 @@ fn claimants(kind: Kind) -> Selection {
         },
         _ => Selection::default(),
     }
+}
+
+/// Every replica sees to everything, but what is claimed was let in by one of them, which is on it.
+fn schedule(queue: &mut Queue, index: &Index, keys: Vec<Key>) {
+    let now = clock::instant();
+    let (claimed, given_up): (Vec<_>, Vec<_>) =
+        keys.into_iter().partition(|key| index.is_claimed(key));
+    queue.extend_in_turn(claimed, now);
+    queue.extend(given_up, now);
 }
 
 /// What a watch brought. A broken one starts again by itself.

@@ -36,7 +36,7 @@ impl Controller {
             cluster_role: Some(&self.cluster_role),
         };
         for wanted in election.objects() {
-            self.apply(namespace, &wanted).await?;
+            self.make_so(namespace, &wanted).await?;
         }
         let leases: BTreeSet<_> = members
             .iter()
@@ -93,14 +93,14 @@ impl Controller {
             namespace,
             name: "default",
         };
-        let found = self.cluster.get(object).await?;
+        let found = self.cluster.get_cached(object).await?;
         let secrets = found
             .as_ref()
             .and_then(|account| account.get("imagePullSecrets")?.as_array());
         Ok(secrets.cloned().unwrap_or_default())
     }
 
-    async fn apply(&self, namespace: &str, wanted: &Value) -> Result<(), RequestError> {
+    async fn make_so(&self, namespace: &str, wanted: &Value) -> Result<(), RequestError> {
         let name = wanted
             .pointer("/metadata/name")
             .and_then(Value::as_str)
@@ -113,13 +113,21 @@ impl Controller {
             namespace,
             name,
         };
-        match self.cluster.apply(object, wanted).await {
+        // A look costs the API server a fraction of a write, and each replica comes by. A cache might be
+        // behind this replica's own last write, and hide that it went over another one's.
+        let Some(found) = self.cluster.get(object).await? else {
+            return self.cluster.create(object, wanted).await.map(drop);
+        };
+        let Some(patch) = rbac::completion(&found, wanted) else {
+            return Ok(());
+        };
+        match self.cluster.merge(object, &patch).await {
             // To which role a binding leads cannot be changed.
             Err(error) if error.is_invalid() && resource == Resource::RoleBinding => {
                 self.cluster.delete(object).await?;
-                self.cluster.apply(object, wanted).await.map(drop)
+                self.cluster.create(object, wanted).await.map(drop)
             }
-            applied => applied.map(drop),
+            merged => merged.map(drop),
         }
     }
 

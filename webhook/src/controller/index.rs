@@ -4,7 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::{claim::Claim, names::service_annotation, workload::Kind};
+use contract::{
+    annotations::Services,
+    claim::{self, Claim},
+    names::service_annotation,
+    workload::Kind,
+};
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
@@ -139,6 +144,28 @@ impl Index {
         }
     }
 
+    /// Whether somebody claims what a key is of.
+    pub(super) fn is_claimed(&self, key: &Key) -> bool {
+        match self.work(key) {
+            Work::Election { claims, .. } | Work::Service { claims, .. } => !claims.is_empty(),
+        }
+    }
+
+    /// Whether a Service is marked as claimed by just those who claim it, so that nothing is to be done.
+    pub(super) fn is_settled(&self, work: &Work) -> bool {
+        let Work::Service {
+            namespace,
+            service,
+            claims,
+        } = work
+        else {
+            return false;
+        };
+        let marks = self.services.get(&(namespace.clone(), service.clone()));
+        let claimed = marks.and_then(|marks| marks.claimed.as_ref());
+        !claims.is_empty() && claimed.is_some_and(|claimed| claim::is_named(claimed, claims.iter()))
+    }
+
     fn claims(&self, namespace: &str, which: impl Fn(&Claim) -> bool) -> Vec<Claim> {
         self.workloads
             .values()
@@ -162,9 +189,9 @@ impl Index {
         if self.workloads.get(&id) == Some(&workload) {
             return Vec::new();
         }
-        let mut keys = keys(&workload.claim);
+        let mut keys = keys_of(&workload.claim);
         if let Some(before) = self.workloads.insert(id, workload) {
-            keys.extend(self::keys(&before.claim));
+            keys.extend(keys_of(&before.claim));
         }
         keys
     }
@@ -172,7 +199,7 @@ impl Index {
     fn drop_workload(&mut self, id: &Id) -> Vec<Key> {
         self.workloads
             .remove(id)
-            .map(|workload| keys(&workload.claim))
+            .map(|workload| keys_of(&workload.claim))
             .unwrap_or_default()
     }
 
@@ -226,16 +253,21 @@ impl Index {
     }
 }
 
-fn keys(claim: &Claim) -> Vec<Key> {
-    let services = claim.services.iter().map(|service| Key::Service {
-        namespace: claim.namespace.clone(),
+fn keys_of(claim: &Claim) -> Vec<Key> {
+    keys(&claim.namespace, &claim.services)
+}
+
+/// What is reconciled for a claim of these Services.
+pub(super) fn keys(namespace: &str, services: &Services) -> Vec<Key> {
+    let each = services.iter().map(|service| Key::Service {
+        namespace: namespace.to_owned(),
         service: service.as_str().to_owned(),
     });
     let election = Key::Election {
-        namespace: claim.namespace.clone(),
-        service: claim.election().to_owned(),
+        namespace: namespace.to_owned(),
+        service: services.first().as_str().to_owned(),
     };
-    std::iter::once(election).chain(services).collect()
+    std::iter::once(election).chain(each).collect()
 }
 
 fn name(metadata: &Value) -> Name {

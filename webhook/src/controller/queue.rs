@@ -13,6 +13,11 @@ use super::index::Key;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// For how long what this replica has let in is its own to see to first.
+const OURS: Duration = Duration::from_secs(10);
+/// For how long the others leave it to that one. Then there is nothing left for them to write.
+const DEFERENCE: Duration = Duration::from_secs(1);
+
 /// How a reconciliation ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
@@ -29,6 +34,8 @@ pub(super) struct Queue {
     again: BTreeSet<Key>,
     failures: BTreeMap<Key, u32>,
     waiting: BTreeSet<Key>,
+    /// What this replica has let in, and until when it is the first to see to it.
+    ours: BTreeMap<Key, Instant>,
 }
 
 impl Queue {
@@ -41,6 +48,33 @@ impl Queue {
                 self.due.insert(key, now);
             }
         }
+    }
+
+    /// Has `keys` looked at as soon as may be, if this replica has let their objects in; else somewhat
+    /// later, for another one has.
+    pub(super) fn extend_in_turn(&mut self, keys: impl IntoIterator<Item = Key>, now: Instant) {
+        for key in keys {
+            let ours = self.ours.get(&key).is_some_and(|until| now < *until);
+            let at = if ours { now } else { now + DEFERENCE };
+            if self.running.contains(&key) {
+                self.again.insert(key);
+            } else {
+                let due = self.due.entry(key).or_insert(at);
+                *due = at.min(*due);
+            }
+        }
+    }
+
+    /// Notes that this replica has let the object of a key in. What its watch has brought already is
+    /// not deferred any longer. A reminder is, for the object may not be stored yet.
+    pub(super) fn admitted(&mut self, key: Key, now: Instant) {
+        self.ours.retain(|_, until| now < *until);
+        if let Some(due) = self.due.get_mut(&key)
+            && *due <= now + DEFERENCE
+        {
+            *due = now.min(*due);
+        }
+        self.ours.insert(key, now + OURS);
     }
 
     /// Has a key looked at at `at`, if nothing has it looked at before.
@@ -171,6 +205,40 @@ mod tests {
         let mut queue = Queue::default();
         queue.extend([key("web")], now);
         queue.remind(key("web"), now + Duration::from_mins(1));
+        assert_eq!(queue.start(now), Some(key("web")));
+    }
+
+    #[test]
+    fn what_another_replica_has_let_in_is_left_to_that_one_for_a_moment() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.admitted(key("ours"), now);
+        queue.extend_in_turn([key("ours"), key("theirs")], now);
+        assert_eq!(queue.start(now), Some(key("ours")));
+        assert_eq!(
+            (queue.start(now), queue.next_due()),
+            (None, Some(now + DEFERENCE))
+        );
+        // The watch was faster than the admission's own word.
+        queue.admitted(key("theirs"), now);
+        assert_eq!(queue.start(now), Some(key("theirs")));
+        queue.finish(key("ours"), Outcome::Done, now);
+        let later = now + OURS;
+        queue.extend_in_turn([key("ours")], later);
+        assert_eq!(queue.next_due(), Some(later + DEFERENCE));
+        queue.extend([key("ours")], later);
+        assert_eq!(queue.start(later), Some(key("ours")));
+    }
+
+    #[test]
+    fn an_admission_has_nothing_looked_at_before_its_object_is_stored() {
+        let now = clock::instant();
+        let later = now + Duration::from_mins(2);
+        let mut queue = Queue::default();
+        queue.remind(key("web"), later);
+        queue.admitted(key("web"), now);
+        assert_eq!((queue.start(now), queue.next_due()), (None, Some(later)));
+        queue.extend_in_turn([key("web")], now);
         assert_eq!(queue.start(now), Some(key("web")));
     }
 

@@ -61,12 +61,13 @@ impl<'a> Webhook<'a> {
         Ok(most)
     }
 
-    /// Waits until the controllers have nothing to do: a second without a reconciliation.
+    /// Waits until the controllers have nothing to do: no reconciliation for longer than one replica
+    /// leaves to another what that one has let in.
     pub(super) async fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + 5 * PATIENCE;
         let mut before = self.metrics().await?.reconciliations();
         while Instant::now() < deadline {
-            sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(2)).await;
             let after = self.metrics().await?.reconciliations();
             if after == before {
                 return Ok(());
