@@ -11,7 +11,7 @@ use crate::{
         AccountName, ContainerName, LeaseName, LogLevel, Port, Quantity, ServiceName, Start,
         Timing, ValueError,
     },
-    wording::{nearest, quoted},
+    wording::{nearest, quoted, shortened},
 };
 
 /// How many Services one election may switch.
@@ -173,7 +173,9 @@ pub fn is_known(key: &str) -> bool {
 }
 
 /// Keys with our prefix that mean nothing, each with the known key that is nearest.
-pub fn unknown_keys(metadata: Option<&Value>) -> Vec<(String, &'static str)> {
+pub fn unknown_keys(
+    metadata: Option<&Value>,
+) -> impl Iterator<Item = (&String, &'static str)> + use<'_> {
     annotations(metadata)
         .into_iter()
         .flat_map(Map::keys)
@@ -181,12 +183,10 @@ pub fn unknown_keys(metadata: Option<&Value>) -> Vec<(String, &'static str)> {
         .filter(|key| !is_known(key))
         .map(|key| {
             let known = reference::KEYS.iter().map(|key| key.name);
-            (
-                key.clone(),
-                nearest(key, known).unwrap_or(annotation::SERVICE),
-            )
+            // Longer than any key may be.
+            let begin = shortened(key, 128);
+            (key, nearest(&begin, known).unwrap_or(annotation::SERVICE))
         })
-        .collect()
 }
 
 /// The annotations with our prefix.
@@ -379,13 +379,9 @@ mod tests {
         let metadata = json!({ "annotations": {
             "service-leader-election/leese-duration": "12", "example.org/x": "y"
         }});
-        assert_eq!(
-            unknown_keys(Some(&metadata)),
-            [(
-                "service-leader-election/leese-duration".to_owned(),
-                annotation::LEASE_DURATION
-            )]
-        );
+        let unknown = "service-leader-election/leese-duration".to_owned();
+        let found: Vec<_> = unknown_keys(Some(&metadata)).collect();
+        assert_eq!(found, [(&unknown, annotation::LEASE_DURATION)]);
     }
 
     #[test]

@@ -296,9 +296,11 @@ fn first_container(template: &Value) -> Option<String> {
     )
 }
 
+/// The first of them, where there are many.
 fn container_names(template: &Value) -> String {
     let names: Vec<_> = items(template, "/spec/containers")
         .filter_map(|container| container.get("name")?.as_str())
+        .take(10)
         .map(quoted)
         .collect();
     names.join(", ")

@@ -22,6 +22,12 @@ use crate::{
 /// The most characters of a warning.
 const MOST: usize = 255;
 
+/// How many there are at most: of more, the API server would hand on the beginnings only.
+const AT_MOST: usize = 16;
+
+/// How many misspelt keys of a place are told, so that other warnings have room beside them.
+const MOST_KEYS: usize = 8;
+
 /// Warnings, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(super) struct Warnings(Vec<String>);
@@ -105,10 +111,10 @@ impl Warnings {
     }
 
     fn unknown_keys(&mut self, metadata: Option<&Value>, place: &str) {
-        for (key, nearest) in annotations::unknown_keys(metadata) {
+        for (key, nearest) in annotations::unknown_keys(metadata).take(MOST_KEYS) {
             self.add(&format!(
                 "annotation {}{place} has no effect: did you mean {nearest}?",
-                quoted(&key)
+                quoted(key)
             ));
         }
     }
@@ -292,7 +298,7 @@ impl Warnings {
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MOST)
             .collect();
-        if !self.0.contains(&line) {
+        if self.0.len() < AT_MOST && !self.0.contains(&line) {
             self.0.push(line);
         }
     }
