@@ -3,8 +3,12 @@
 //! Must not know: how a decision is made, that the answers travel over TLS.
 
 mod account;
+mod body;
 mod review;
+mod room;
 pub(crate) mod services;
+mod uid;
+mod unread;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +16,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -24,14 +28,12 @@ use contract::{
 };
 use tracing::Instrument;
 
-use self::review::{Answer, Review};
+use self::{
+    review::{Answer, Refused, Review},
+    room::{Room, Share},
+    unread::Unread,
+};
 use crate::{clock, cluster::Cluster, controller::Reminder, metrics::Metrics};
-
-/// The largest review. An object has up to 3 MiB, and an update brings two of them.
-const MOST_BYTES: usize = 16 << 20;
-
-/// How long a review's body may take. The API server itself waits for 5 s.
-const BODY: Duration = Duration::from_secs(5);
 
 /// What an admission needs.
 #[derive(Debug)]
@@ -48,42 +50,49 @@ pub(crate) struct Admission {
 /// What is served on the TLS port.
 pub(crate) fn router(admission: Admission) -> Router {
     let admission = Arc::new(admission);
+    let room = Arc::new(Room::default());
     Router::new()
-        .route("/mutate", post(mutate).with_state(admission))
+        .route("/mutate", post(mutate).with_state((admission, room)))
         .route("/healthz", get(|| async { "ok\n" }))
+        .method_not_allowed_fallback(async || elsewhere(StatusCode::METHOD_NOT_ALLOWED))
+        .fallback(async || elsewhere(StatusCode::NOT_FOUND))
 }
 
-async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response {
-    let read = tokio::time::timeout(BODY, axum::body::to_bytes(body, MOST_BYTES)).await;
-    let Ok(Ok(bytes)) = read else {
-        let answer = Answer::denied("", "the review cannot be read or is too long");
-        return (StatusCode::PAYLOAD_TOO_LARGE, answer).into_response();
-    };
+/// Nobody is sent on from here: a redirect of an admission review could lead anywhere.
+fn elsewhere(status: StatusCode) -> (StatusCode, &'static str) {
+    (status, "reviews are answered at /mutate, by POST\n")
+}
+
+async fn mutate(
+    State((admission, room)): State<(Arc<Admission>, Arc<Room>)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut bytes = Vec::new();
+    let read = read(&headers, body, &room, &mut bytes).await;
     let began = clock::instant();
     let mut waits = Waits::default();
-    let (status, outcome, answer) = match Review::read(&bytes) {
-        Ok(review) => {
-            let span = tracing::info_span!(
-                "admission",
-                uid = review.uid,
-                kind = review.kind,
-                ns = review.namespace,
-                name = review.name,
-                operation = review.operation,
-            );
-            let judged = admission.judge(review, &mut waits);
-            let (outcome, answer) = judged.instrument(span).await;
-            (StatusCode::OK, outcome, answer)
-        }
+    let (outcome, answered) = match read {
+        Ok((body, _tree)) => match Review::read(&bytes) {
+            Ok(review) => {
+                drop((bytes, body));
+                let (outcome, answer) = admission.answer(review, &mut waits).await;
+                (outcome, Ok(answer))
+            }
+            Err(refused) => ("malformed", Err(refused)),
+        },
+        Err(unread) => ("unread", Err(Refused::unread(&unread, &bytes))),
+    };
+    let response = match answered {
+        Ok(answer) => answer.into_response(),
         Err(refused) => {
             tracing::warn!(uid = refused.uid, error = refused.message, "not a review");
-            let answer = Answer::denied(&refused.uid, &refused.message);
-            (StatusCode::BAD_REQUEST, "malformed", answer)
+            refused.into_response()
         }
     };
-    let response = (status, answer).into_response();
-    let took = began.elapsed();
-    admission.metrics.admission(outcome, took, waits.0);
+    admission
+        .metrics
+        .admission(outcome, began.elapsed(), waits.0);
     response
 }
 
@@ -100,7 +109,31 @@ impl Waits {
     }
 }
 
+/// A body in `bytes`, as far as it goes, with room for it and for what is made of it.
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    room: &Room,
+    bytes: &mut Vec<u8>,
+) -> Result<(Share, Share), Unread> {
+    let body = body::read(headers, body, room, bytes).await?;
+    let tree = room.for_tree(bytes).await?;
+    Ok((body, tree))
+}
+
 impl Admission {
+    async fn answer(&self, review: Review, waits: &mut Waits) -> (&'static str, Answer) {
+        let span = tracing::info_span!(
+            "admission",
+            uid = review.uid,
+            kind = review.kind,
+            ns = review.namespace,
+            name = review.name,
+            operation = review.operation,
+        );
+        self.judge(review, waits).instrument(span).await
+    }
+
     async fn judge(&self, review: Review, waits: &mut Waits) -> (&'static str, Answer) {
         if let Some((kind, object)) = review.ending() {
             return decided(&review, inject::decide_ending(kind, object));
@@ -200,12 +233,27 @@ fn decided(review: &Review, decision: Decision) -> (&'static str, Answer) {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        // `Connection` and length are hyper's; a redirect is never sent.
+        // `Connection` and length are hyper's.
         (
             [(header::CACHE_CONTROL, "no-store")],
             Json(self.into_review()),
         )
             .into_response()
+    }
+}
+
+impl IntoResponse for Refused {
+    /// A denial that the API server hands on to the user, if it can tell which request it is for;
+    /// else, and where the same request may be answered another time, a call that failed.
+    fn into_response(self) -> Response {
+        let another_time = [StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
+        let is_final = !self.uid.is_empty() && !another_time.contains(&self.status);
+        let status = if is_final {
+            StatusCode::OK
+        } else {
+            self.status
+        };
+        (status, Answer::denied(&self.uid, &self.message)).into_response()
     }
 }
 
@@ -245,8 +293,9 @@ pub(crate) mod tests {
             reminder,
             metrics: Arc::new(Metrics::new()),
         });
-        let request = Request::post("/mutate").body(body.into()).unwrap();
-        let response = router.oneshot(request).await.unwrap();
+        let request = Request::post("/mutate").header(header::CONTENT_TYPE, "application/json");
+        let response = router.oneshot(request.body(body.into()).unwrap());
+        let response = response.await.unwrap();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX)
             .await
@@ -345,16 +394,42 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn every_failure_is_a_well_formed_review() {
-        let long = " ".repeat(MOST_BYTES + 1);
-        for (body, status) in [
-            (String::new(), StatusCode::BAD_REQUEST),
-            ("[".repeat(10_000), StatusCode::BAD_REQUEST),
-            (long, StatusCode::PAYLOAD_TOO_LARGE),
+        let annotations = json!({ "service-leader-election/service": "web" });
+        let review = review(&annotations);
+        let named = StatusCode::OK;
+        let long = [&review, &*" ".repeat(16 << 20)].concat();
+        let lists = [&*"[".repeat(10_000), &*"]".repeat(10_000)].concat();
+        let deep = review.replace(r#""app""#, &lists);
+        let maps = format!("[{}]", vec![r#"{"a":1}"#; 100_000].join(","));
+        let broad = review.replace(r#""app""#, &maps);
+        for (body, status, uid, words) in [
+            (String::new(), StatusCode::BAD_REQUEST, "", "is not JSON"),
+            (
+                review.replace("u1", ""),
+                StatusCode::BAD_REQUEST,
+                "",
+                "no request.uid",
+            ),
+            (
+                review[..review.len() - 1].to_owned(),
+                named,
+                "u1",
+                "EOF while parsing",
+            ),
+            (deep, named, "u1", "recursion limit exceeded"),
+            (long, named, "u1", "longer than 16 MiB"),
+            (broad, named, "u1", "too many parts"),
         ] {
             let (found, answer) = ask(body).await;
-            assert_eq!(found, status);
+            assert_eq!(found, status, "{words}");
             assert_eq!(answer["kind"], "AdmissionReview");
-            assert_eq!(answer["response"]["allowed"], false);
+            let response = &answer["response"];
+            assert_eq!(
+                (&response["uid"], &response["allowed"]),
+                (&json!(uid), &json!(false))
+            );
+            let message = response["status"]["message"].as_str().unwrap();
+            assert!(message.contains(words), "{message}");
         }
     }
 }

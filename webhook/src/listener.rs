@@ -29,9 +29,11 @@ const HEADERS: Duration = Duration::from_mins(1);
 /// How often an idle HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How many connections are open at once. Further ones wait in the system's queue.
-const MOST_CONNECTIONS: usize = 1024;
+const MOST_CONNECTIONS: usize = 256;
 /// How many requests are under way on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;
+/// How much of its bodies is taken from an HTTP/2 connection before anybody reads it.
+const WINDOW: u32 = 256 << 10;
 /// How long requests under way may take once the port is closed.
 const FINISH: Duration = Duration::from_secs(10);
 /// After a failed accept, such as for want of file descriptors.
@@ -147,6 +149,8 @@ async fn handle(
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MOST_STREAMS);
     let builder = if http2 {
         builder.http2_only()

@@ -4,6 +4,7 @@
 //! Must not know: what is decided. kube's own types would write the patch as an array of numbers,
 //! and lose the uid of a review that they cannot read.
 
+use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
     facts::Facts,
@@ -12,7 +13,12 @@ use contract::{
 };
 use serde_json::{Value, json};
 
+use super::{uid, unread::Unread};
+
 const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// No name of anything in the API is longer.
+const LONGEST: usize = 253;
 
 /// No facts yet: they cost a request, and not every review needs them.
 static NO_FACTS: std::sync::LazyLock<Facts> = std::sync::LazyLock::new(Facts::default);
@@ -32,44 +38,69 @@ pub(super) struct Review {
     old: Option<Value>,
 }
 
-/// What is no review, with the uid, if it has one.
+/// What cannot be judged, with its uid, if that can be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) uid: String,
     pub(super) message: String,
+    /// What went wrong in the words of HTTP.
+    pub(super) status: StatusCode,
+}
+
+impl Refused {
+    /// A review that was read so far, and no further.
+    pub(super) fn unread(why: &Unread, bytes: &[u8]) -> Self {
+        Self {
+            uid: short_uid(uid::salvage(bytes)),
+            message: why.to_string(),
+            status: why.status(),
+        }
+    }
+
+    fn malformed(uid: String, message: String) -> Self {
+        Self {
+            uid,
+            message,
+            status: StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl Review {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refused> {
-        let mut review: Value = serde_json::from_slice(bytes).map_err(|error| Refused {
-            uid: String::new(),
-            message: format!("the review is not JSON: {error}"),
-        })?;
+        match serde_json::from_slice::<Value>(bytes) {
+            Ok(mut review) => {
+                let uid = review.pointer("/request/uid").and_then(Value::as_str);
+                let uid = short_uid(uid.map(str::to_owned));
+                Self::take(&mut review, &uid).map_err(|message| Refused::malformed(uid, message))
+            }
+            Err(error) => {
+                let uid = short_uid(uid::salvage(bytes));
+                let message = format!("the review is not JSON that can be read: {error}");
+                Err(Refused::malformed(uid, message))
+            }
+        }
+    }
+
+    fn take(review: &mut Value, uid: &str) -> Result<Self, String> {
         let text = |path: &str| {
-            review
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
+            let value = review.pointer(path).and_then(Value::as_str);
+            value.unwrap_or_default().to_owned()
         };
-        let uid = text("/request/uid");
         let types = (text("/apiVersion"), text("/kind"));
         if (types.0.as_str(), types.1.as_str()) != (API_VERSION, "AdmissionReview") {
-            let message = format!(
+            return Err(format!(
                 "expected AdmissionReview of {API_VERSION}, not {:?} of {:?}",
-                types.1, types.0
-            );
-            return Err(Refused { uid, message });
+                shortened(&types.1),
+                shortened(&types.0)
+            ));
         }
         if uid.is_empty() {
-            return Err(Refused {
-                uid,
-                message: "the review has no request.uid".to_owned(),
-            });
+            return Err("the review has no request.uid".to_owned());
         }
         let (group, version) = (text("/request/kind/group"), text("/request/kind/version"));
         let mut found = Self {
-            uid,
+            uid: uid.to_owned(),
             kind: text("/request/kind/kind"),
             namespace: text("/request/namespace"),
             name: text("/request/name"),
@@ -92,7 +123,46 @@ impl Review {
         };
         found.object = take("/request/object");
         found.old = Some(take("/request/oldObject")).filter(|old| !old.is_null());
+        found.check()?;
         Ok(found)
+    }
+
+    /// What the API server never leaves out.
+    fn check(&self) -> Result<(), String> {
+        let texts = [
+            ("kind", &self.kind),
+            ("kind.version", &self.api_version),
+            ("namespace", &self.namespace),
+            ("name", &self.name),
+            ("operation", &self.operation),
+        ];
+        if let Some((field, text)) = texts.iter().find(|(_, text)| text.len() > LONGEST) {
+            let text = shortened(text);
+            return Err(format!("request.{field} is no name, but {text:?}"));
+        }
+        let has_version = !self.api_version.is_empty() && !self.api_version.ends_with('/');
+        if self.kind.is_empty() || !has_version {
+            return Err("the review has no request.kind with its version".to_owned());
+        }
+        // It becomes part of a URL.
+        let is_in_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !self.namespace.chars().all(is_in_a_name) {
+            let namespace = &self.namespace;
+            return Err(format!("request.namespace is no name, but {namespace:?}"));
+        }
+        let is_object = |value: &Value| value.is_object();
+        match self.operation.as_str() {
+            "CREATE" | "UPDATE" if !is_object(&self.object) => {
+                Err("the review has no request.object".to_owned())
+            }
+            "UPDATE" if !self.old.as_ref().is_some_and(is_object) => {
+                Err("the review has no request.oldObject".to_owned())
+            }
+            "CREATE" | "UPDATE" | "DELETE" | "CONNECT" => Ok(()),
+            other => Err(format!(
+                "request.operation is {other:?}: CREATE, UPDATE, DELETE or CONNECT was expected"
+            )),
+        }
     }
 
     /// What is to be judged. None: an object or operation that is none of our business.
@@ -177,6 +247,16 @@ impl Answer {
     }
 }
 
+/// A text as it may stand in a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// A uid; none in place of a text that is too long to be one.
+fn short_uid(uid: Option<String>) -> String {
+    uid.filter(|uid| uid.len() <= LONGEST).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use contract::inject::Reason;
@@ -231,8 +311,8 @@ mod tests {
     fn whatever_else_is_sent_is_let_in() {
         for (path, value) in [
             ("operation", json!("DELETE")),
+            ("operation", json!("CONNECT")),
             ("subResource", json!("scale")),
-            ("object", Value::Null),
             (
                 "kind",
                 json!({ "group": "", "version": "v1", "kind": "Secret" }),
@@ -255,9 +335,13 @@ mod tests {
         let mut other = review();
         other["apiVersion"] = json!("admission.k8s.io/v1beta1");
         assert_eq!(read(&other).unwrap_err().uid, "u1");
-        let mut nameless = review();
-        nameless["request"]["uid"] = Value::Null;
-        assert_eq!(read(&nameless).unwrap_err().uid, "");
+        for uid in [Value::Null, json!(1), json!("u".repeat(10_000))] {
+            let mut nameless = review();
+            nameless["request"]["uid"] = uid;
+            let refused = read(&nameless).unwrap_err();
+            assert_eq!(refused.uid, "");
+            assert_eq!(refused.message, "the review has no request.uid");
+        }
         for bytes in [
             &b""[..],
             b"{",
@@ -266,6 +350,41 @@ mod tests {
             "[".repeat(100_000).as_bytes(),
         ] {
             assert!(Review::read(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_review_lacks_is_named() {
+        for (path, value, words) in [
+            ("kind", Value::Null, "no request.kind"),
+            ("kind", json!({ "kind": "Deployment" }), "no request.kind"),
+            (
+                "kind",
+                json!({ "group": "apps", "kind": "Deployment" }),
+                "no request.kind",
+            ),
+            ("operation", Value::Null, "request.operation is \"\""),
+            (
+                "operation",
+                json!("PATCH"),
+                "request.operation is \"PATCH\"",
+            ),
+            ("operation", json!("UPDATE"), "no request.oldObject"),
+            ("object", Value::Null, "no request.object"),
+            ("object", json!([]), "no request.object"),
+            (
+                "namespace",
+                json!("../../secrets"),
+                "request.namespace is no name",
+            ),
+            ("name", json!("w".repeat(10_000)), "request.name is no name"),
+        ] {
+            let mut review = review();
+            review["request"][path] = value;
+            let refused = read(&review).unwrap_err();
+            assert_eq!(refused.uid, "u1");
+            let message = refused.message;
+            assert!(message.contains(words) && message.len() < 200, "{message}");
         }
     }
 
