@@ -1,25 +1,14 @@
 //! Every kind of workload, from one annotation to a Service that is switched, and back.
 
-use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
     scene,
-    support::{KEY, Scene, deployment, selector, service},
+    support::{
+        Scene,
+        kinds::{Form, KINDS, is_elected_and_given_back, workload},
+    },
 };
-
-fn workload(kind: &str) -> Value {
-    let annotations = json!({"service-leader-election/service": "web"});
-    let mut workload = deployment("web", 2, &annotations);
-    workload["kind"] = json!(kind);
-    let spec = workload["spec"].as_object_mut().unwrap();
-    match kind {
-        "StatefulSet" => drop(spec.insert("serviceName".to_owned(), json!("web"))),
-        "DaemonSet" => drop(spec.remove("replicas")),
-        _ => {}
-    }
-    workload
-}
 
 /// As `kubectl apply` answers: every warning, one a line.
 async fn warnings(scene: &Scene, manifest: &Value) -> String {
@@ -29,63 +18,28 @@ async fn warnings(scene: &Scene, manifest: &Value) -> String {
     applied.unwrap().stderr
 }
 
-async fn is_elected_and_given_back(kind: &str, nodes: &[&str]) {
-    let scene = scene(&kind.to_lowercase()).await;
-    for node in nodes {
-        scene.cluster.add_node(node).await.unwrap();
-    }
-    scene.apply(&service("web")).await;
-    let workload = workload(kind);
-    scene.apply(&workload).await;
-    let first = scene.agreed("web", |_| true).await;
-    scene
-        .eventually("somebody can take over", async || {
-            (scene.pods("web").await.len() >= 2).then_some(())
-        })
-        .await;
-    scene.kubectl(&["delete", "pod", &first.pod]).await;
-    let second = scene
-        .agreed("web", |leader| leader.epoch > first.epoch)
-        .await;
-    // A pod of a StatefulSet comes back under its name.
-    assert!(scene.leaders("web").await.contains(&second.pod));
-
-    let target = format!("{}/web", kind.to_lowercase());
-    let bare = "service-leader-election/service-";
-    scene.kubectl(&["annotate", &target, bare]).await;
-    // A ReplicaSet replaces no pod by itself.
-    for pod in scene.pods("web").await {
-        let name = pod.name_any();
-        let delete = ["delete", "pod", &name, "--ignore-not-found", "--wait=false"];
-        scene.kubectl(&delete).await;
-    }
-    scene.record.allow_unpin();
-    scene
-        .eventually("the user's selector stands again", async || {
-            let service = scene.service("web").await.unwrap();
-            (!selector(&service).contains_key(KEY)).then_some(())
-        })
-        .await;
-    let text = scene.kubectl(&["get", &target, "-o", "json"]).await;
-    let after: Value = serde_json::from_str(&text).unwrap();
-    let template = after["spec"]["template"].to_string();
-    assert!(!template.contains(KEY), "{template}");
-    scene.record.check().await.unwrap();
+#[tokio::test]
+async fn a_deployment() {
+    let scene = scene("deployment").await;
+    is_elected_and_given_back(&scene, "Deployment", Form::Native).await;
 }
 
 #[tokio::test]
 async fn a_stateful_set() {
-    is_elected_and_given_back("StatefulSet", &[]).await;
+    let scene = scene("statefulset").await;
+    is_elected_and_given_back(&scene, "StatefulSet", Form::Native).await;
 }
 
 #[tokio::test]
 async fn a_daemon_set() {
-    is_elected_and_given_back("DaemonSet", &["process-node-2", "process-node-3"]).await;
+    let scene = scene("daemonset").await;
+    is_elected_and_given_back(&scene, "DaemonSet", Form::Native).await;
 }
 
 #[tokio::test]
 async fn a_replica_set() {
-    is_elected_and_given_back("ReplicaSet", &[]).await;
+    let scene = scene("replicaset").await;
+    is_elected_and_given_back(&scene, "ReplicaSet", Form::Native).await;
 }
 
 /// The Deployment's annotations come to its ReplicaSets, which are none of our business.
@@ -107,10 +61,12 @@ async fn a_replica_set_of_a_deployment_is_left_to_it() {
 #[tokio::test]
 async fn every_kind_is_told_what_will_not_work() {
     let scene = scene("told").await;
-    for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
-        let mut workload = workload(kind);
-        workload["metadata"]["name"] = json!(kind.to_lowercase());
-        workload["metadata"]["annotations"]["service-leader-election/leese"] = json!("x");
+    for kind in KINDS {
+        let annotations = json!({
+            "service-leader-election/service": "web",
+            "service-leader-election/leese": "x",
+        });
+        let mut workload = workload(kind, &kind.to_lowercase(), &annotations);
         let said = warnings(&scene, &workload).await;
         assert!(
             said.contains("Service web does not exist"),

@@ -9,7 +9,10 @@
     reason = "each test binary compiles this module for itself, and uses a part of it"
 )]
 
+pub mod ask;
+pub mod kinds;
 mod report;
+pub mod webhook;
 
 use std::{
     cell::RefCell,
@@ -54,24 +57,34 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Starts a cluster, lets `before` look at it, and installs the chart.
-    pub async fn after(before: impl AsyncFnOnce(&Cluster) -> Result<()>) -> Result<Self> {
-        Self::of(Options::default(), before).await
+    /// Starts a cluster, lets `before` look at it, and installs the chart with these values.
+    pub async fn after(
+        values: &[(&str, &str)],
+        before: impl AsyncFnOnce(&Cluster) -> Result<()>,
+    ) -> Result<Self> {
+        Self::of(Options::default(), values, before).await
     }
 
     async fn of(
         options: Options,
+        values: &[(&str, &str)],
         before: impl AsyncFnOnce(&Cluster) -> Result<()>,
     ) -> Result<Self> {
         let cluster = Cluster::start(options).await?;
         before(&cluster).await?;
         // One webhook is enough for what is tested here, and starts sooner.
-        let webhook = cluster.install_chart(&[("replicas", "1")]).await?;
+        let values = [&[("replicas", "1")], values].concat();
+        let webhook = cluster.install_chart(&values).await?;
         Ok(Self { cluster, webhook })
     }
 
     pub async fn start() -> Self {
-        Self::after(async |_| Ok(())).await.unwrap()
+        Self::with(&[]).await
+    }
+
+    /// With these values of the chart.
+    pub async fn with(values: &[(&str, &str)]) -> Self {
+        Self::after(values, async |_| Ok(())).await.unwrap()
     }
 
     /// A cluster that can do harm to what its pods ask.
@@ -80,7 +93,7 @@ impl Installed {
             faults: true,
             ..Options::default()
         };
-        Self::of(options, async |_| Ok(())).await.unwrap()
+        Self::of(options, &[], async |_| Ok(())).await.unwrap()
     }
 }
 

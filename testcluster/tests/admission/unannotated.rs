@@ -1,41 +1,19 @@
-//! What admission does to other people's objects: nothing.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, in its helpers too, and says why"
-)]
-
-mod support;
+//! What admission does to other people's objects, and to ours when nothing of them changes: nothing.
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use serde_json::{Value, json};
-use support::{Installed, SIDECAR, Scene, deployment, service};
 use testcluster::Cluster;
-use tokio::sync::OnceCell;
 
-/// What the API server has stored of an un-annotated Deployment before the webhook was there, step by step.
-static BEFORE: OnceCell<Vec<Value>> = OnceCell::const_new();
-
-async fn scene(prefix: &str) -> Scene {
-    static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
-    let before = async |cluster: &Cluster| {
-        let stored = unannotated(cluster, "before").await?;
-        BEFORE.get_or_init(async || stored).await;
-        Ok(())
-    };
-    let installed = INSTALLED
-        .get_or_init(async || Installed::after(before).await.unwrap())
-        .await;
-    Scene::enter(&installed.cluster, prefix).await
-}
+use crate::{
+    BEFORE, scene,
+    support::{SIDECAR, Scene, deployment, service},
+};
 
 /// Creates and changes a Deployment without our annotation: all that the API server has stored
 /// after each step, but for what is another's in each object.
-async fn unannotated(cluster: &Cluster, prefix: &str) -> Result<Vec<Value>> {
+pub(crate) async fn stored_step_by_step(cluster: &Cluster, prefix: &str) -> Result<Vec<Value>> {
     let namespace = cluster.namespace(prefix).await?;
     let annotations = json!({"example.org/service-leader-election": "web"});
     let manifest = deployment("web", 1, &annotations).to_string();
@@ -90,7 +68,7 @@ fn without_instance(mut object: Value) -> Value {
 #[tokio::test]
 async fn unannotated_deployment_is_untouched() {
     let scene = scene("untouched").await;
-    let after = unannotated(scene.cluster, "after").await.unwrap();
+    let after = stored_step_by_step(scene.cluster, "after").await.unwrap();
     assert_eq!(Some(&after), BEFORE.get());
     let text = json!(after).to_string();
     assert!(!text.contains("\"service-leader-election"), "{text}");
