@@ -27,7 +27,7 @@ use tokio::{
 
 const RELEASE: &str = "service-leader-election";
 /// An annotated Deployment from better times, in each of these namespaces.
-const OLD: [&str; 4] = ["changed", "ended", "orphaned", "scaled"];
+const OLD: [&str; 3] = ["changed", "orphaned", "scaled"];
 
 /// A cluster whose webhook has lost its Secret and its caller's trust, and is gone then.
 async fn cluster() -> &'static Cluster {
@@ -195,14 +195,14 @@ async fn webhook_down_refuses_an_annotated_object_by_name() {
 #[tokio::test]
 async fn webhook_down_lets_pods_start_that_it_has_nothing_to_do_with() {
     let scene = Scene::enter(cluster().await, "started").await;
-    let own = ["-n", OLD[3]];
+    let own = ["-n", OLD[2]];
     let scale = ["scale", "deployment/old", "--replicas=1"];
     scene.kubectl(&[&own, &scale[..]].concat()).await;
     let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}});
     let annotations = json!({"service-leader-election/service": "web"});
     job["spec"]["template"] = json!({"metadata": {"annotations": annotations}, "spec": {
         "restartPolicy": "Never", "containers": [{"name": "app", "image": "example.org/app:1"}]}});
-    apply(scene.cluster, OLD[3], &job).await.unwrap();
+    apply(scene.cluster, OLD[2], &job).await.unwrap();
     for selector in ["app=old", "batch.kubernetes.io/job-name=job"] {
         let get = ["get", "pods", "-o", "name", "--selector", selector];
         scene
@@ -211,29 +211,6 @@ async fn webhook_down_lets_pods_start_that_it_has_nothing_to_do_with() {
                 (!pods.is_empty()).then_some(())
             })
             .await;
-    }
-}
-
-#[tokio::test]
-async fn webhook_down_lets_an_annotated_deployment_scale_and_go() {
-    let cluster = cluster().await;
-    apply(cluster, OLD[1], &annotated("old")).await.unwrap();
-    let steps: [&[&str]; 4] = [
-        &["scale", "deployment/old", "--replicas=1"],
-        &["label", "deployment/old", "color=red"],
-        &["rollout", "pause", "deployment/old"],
-        &[
-            "delete",
-            "deployment/old",
-            "--cascade=foreground",
-            "--timeout=60s",
-        ],
-    ];
-    for step in steps {
-        cluster
-            .kubectl(&[&["-n", OLD[1]], step].concat())
-            .await
-            .unwrap();
     }
 }
 
@@ -248,7 +225,7 @@ async fn a_webhook_that_is_not_trusted_and_cannot_help_it_is_told() {
 #[tokio::test]
 async fn pods_whose_account_is_not_made_are_told() {
     let cluster = cluster().await;
-    let namespace = OLD[2];
+    let namespace = OLD[1];
     let account = format!("{RELEASE}-old");
     let steps: [&[&str]; 2] = [
         &["delete", "serviceaccount", &account, "--ignore-not-found"],
