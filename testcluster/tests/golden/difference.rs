@@ -15,8 +15,8 @@ pub(crate) fn between(expected: &Value, found: &Value) -> Option<String> {
     first("", &of_all(expected), &of_all(found))
 }
 
-/// The object without what is of the write. A Job's pods bear its uid, too, and the volume of a
-/// pod's token a name that is drawn.
+/// The object without what is of the write. A Job's pods bear its uid, too; the volume of a pod's
+/// token has a name that is drawn, and so may the pod.
 fn of_all(object: &Value) -> Value {
     let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();
     let names = volumes.map(|volume| volume["name"].to_string());
@@ -26,6 +26,9 @@ fn of_all(object: &Value) -> Value {
         text = text.replace(&name, "\"drawn\"");
     }
     let mut object: Value = serde_json::from_str(&text).unwrap();
+    if object.pointer("/metadata/generateName").is_some() {
+        object["metadata"]["name"] = Value::Null;
+    }
     for path in OF_THE_WRITE {
         object.pointer_mut(path).map(Value::take);
     }
