@@ -9,6 +9,7 @@ mod ports;
 mod record;
 pub(crate) mod sidecar;
 mod template;
+mod token;
 mod warnings;
 
 use std::fmt;

@@ -13,6 +13,5 @@ pub mod rbac;
 pub mod reference;
 pub mod unpin;
 pub mod values;
+pub mod wording;
 pub mod workload;
-
-mod wording;

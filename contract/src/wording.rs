@@ -1,6 +1,8 @@
-//! Words in messages: what a user wrote, and what may have been meant.
+//! Words in messages: what a user wrote, what may have been meant, what an error says.
 //!
 //! Must not know: which words there are.
+
+use std::error::Error;
 
 /// What a user wrote, fit for a message of one line.
 pub(crate) fn quoted(text: &str) -> String {
@@ -39,6 +41,20 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+/// An error and its causes. Many a library's text has its cause's in it already.
+pub fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

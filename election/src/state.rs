@@ -276,6 +276,12 @@ impl State {
             && (self.released || !self.sight.names(&config.identity))
     }
 
+    /// Whether the Lease names this pod, as far as is known, though nobody paused the election: of a pod
+    /// that has ended, nobody has answered that it was given up.
+    pub fn is_still_held(&self, config: &Config) -> bool {
+        !self.is_paused() && self.sight.names(&config.identity)
+    }
+
     pub(crate) fn leading(&self) -> Option<&Term> {
         match &self.role {
             Role::Leading(term) => Some(term),

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::wording::in_one_line;
 use election::Failure;
 use futures::{StreamExt as _, stream::BoxStream};
 use http::StatusCode;
@@ -404,20 +405,6 @@ pub(crate) fn status_code(error: &kube::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
-}
-
-/// An error and its causes. Many a library's text has its cause's in it already.
-pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 fn by_name(name: &str) -> String {

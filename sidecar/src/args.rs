@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
-use contract::names::{self, env};
+use contract::{
+    names::{self, env},
+    wording::in_one_line,
+};
 use election::{PodName, PodUid, Timing};
 use futures::Stream;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::api::in_one_line;
 use crate::clock::System;
 use crate::log::{self, Format, Level};
 use crate::run::{Settings, run};

@@ -128,9 +128,12 @@ impl Driver {
                 () = sleep(pause) => self.step(Event::Tick),
             }
             if give_up_at.is_some_and(|at| self.now() >= at) {
-                warn!("the API server did not answer in time: ending with the lease still held");
-                return Ending::Aborted;
+                break;
             }
+        }
+        if self.state.is_still_held(&self.parts.config) {
+            warn!("the API server did not answer in time: ending with the lease still held");
+            return Ending::Aborted;
         }
         Ending::Finished
     }

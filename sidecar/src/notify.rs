@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
+use contract::wording::in_one_line;
 use election::{Action, Cause};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -21,7 +22,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::api::in_one_line;
 use crate::metrics::{Metrics, Outcome};
 use crate::reasons;
 

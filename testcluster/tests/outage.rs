@@ -14,6 +14,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::json;
 use support::{Installed, Scene};
+use testcluster::Signal;
 use tokio::{sync::OnceCell, time::sleep};
 
 #[tokio::test]
@@ -52,4 +53,23 @@ async fn api_outage_moves_nobody() {
         }
         assert_eq!(scene.leaders("web").await, expected);
     }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_asked_to_end_in_an_outage_says_that_it_leads_still() {
+    static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
+    let installed = INSTALLED.get_or_init(Installed::start).await;
+    let scene = Scene::enter(&installed.cluster, "ends").await;
+    let leader = scene.elect("web", 1, json!({})).await;
+    scene.cluster.stop_api_server().await.unwrap();
+    scene.signal(&leader.pod, Signal::TERM);
+    scene
+        .documented_log("exit-lease-still-held", &leader.pod)
+        .await;
+    scene.cluster.start_api_server().await.unwrap();
+    let resumed = scene.agreed("web", |now| now.epoch != leader.epoch).await;
+    assert_eq!(
+        resumed.pod, leader.pod,
+        "the same pod, by its next container"
+    );
 }

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certs::{Rotating, issue::IssueError};
+use contract::wording::in_one_line;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +91,7 @@ impl Certificates {
                 Ok(()) => ROUND,
                 Err(error) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = in_one_line(&error),
                         ns = self.place.namespace,
                         name = self.place.secret,
                         "certificates cannot be kept"

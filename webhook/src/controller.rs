@@ -10,7 +10,7 @@ mod service;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use contract::{annotations::Services, names, workload::Kind};
+use contract::{annotations::Services, names, wording::in_one_line, workload::Kind};
 use futures::{Stream, StreamExt, stream::select_all};
 use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
@@ -73,7 +73,7 @@ impl Reminder {
 
     fn tell(&self, reminded: Reminded) {
         if let Err(error) = self.0.try_send(reminded) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not reminded");
+            tracing::warn!(error = in_one_line(&error), "not reminded");
         }
     }
 }
@@ -171,7 +171,7 @@ impl Controller {
                         controller.metrics.unpins_pending(queue.waiting());
                     }
                     Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "lost");
+                        tracing::error!(error = in_one_line(&error), "lost");
                     }
                 },
                 () = sleep_until(due) => {}
@@ -211,11 +211,7 @@ impl Controller {
             }
             Err(error) => {
                 self.metrics.reconciled("failed");
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    ?key,
-                    "not reconciled"
-                );
+                tracing::warn!(error = in_one_line(&error), ?key, "not reconciled");
                 Outcome::Failed
             }
         }
@@ -254,7 +250,7 @@ fn schedule(queue: &mut Queue, index: &Index, keys: Vec<Key>) {
 fn noted(event: Result<Event<Value>, watcher::Error>, kind: &'static str) -> Option<Event<Value>> {
     event
         .inspect_err(|error| {
-            tracing::warn!(error = error as &dyn std::error::Error, kind, "watch broke");
+            tracing::warn!(error = in_one_line(error), kind, "watch broke");
         })
         .ok()
 }

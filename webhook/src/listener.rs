@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use contract::wording::in_one_line;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -82,10 +83,7 @@ pub(crate) async fn serve(
                 ) {
                     metrics.handshake_failed();
                 }
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "connection failed"
-                );
+                tracing::debug!(error = in_one_line(&error), "connection failed");
             }
         };
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
@@ -108,7 +106,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
     match listener.accept().await {
         Ok((stream, peer)) => Some((permit, stream, peer)),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+            tracing::warn!(error = in_one_line(&error), "cannot accept");
             tokio::time::sleep(PAUSE).await;
             None
         }

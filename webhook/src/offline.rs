@@ -19,7 +19,7 @@ use std::{
     path::PathBuf,
 };
 
-use contract::inject::Settings;
+use contract::{inject::Settings, wording::in_one_line};
 
 pub(crate) use self::live::Target;
 use self::{explain::Steps, manifests::Manifests, place::Place};
@@ -175,22 +175,8 @@ fn tell(manifests: &Manifests) -> bool {
 
 /// Tells an error. Never well.
 pub(crate) fn fail(error: &dyn Error) -> bool {
-    say(&format!("error: {}", chain(error)));
+    say(&format!("error: {}", in_one_line(error)));
     false
-}
-
-/// An error with its causes, save what is said already: some errors tell their causes themselves.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// To standard error: standard output is for what was asked for.

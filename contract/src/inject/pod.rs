@@ -4,7 +4,7 @@
 //! and nothing is ever taken out of it but our label. Must not know: how a sidecar is put in.
 
 use json_patch::{Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Decision, Denied, Reason, Request, Settings, disregarded,
@@ -21,9 +21,6 @@ use crate::{
 
 /// The longest value of a label.
 const MOST: usize = 63;
-
-/// What the names of the volumes begin with that the API server puts into pods for their token.
-const API_ACCESS: &str = "kube-api-access-";
 
 /// Judges a pod.
 pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, Denied> {
@@ -56,35 +53,6 @@ pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decis
 /// Whether a pod is left with the account that it has, for there will be no other.
 pub(super) fn keeps_account(request: &Request<'_>, spec: &Spec) -> bool {
     request.kind == Kind::Pod && spec.account.is_none() && request.facts.account_is_missing()
-}
-
-/// Takes out what the API server has put into the spec of a pod, so that its containers have a token.
-pub(super) fn take_out_token(spec: &mut Map<String, Value>) {
-    for list in ["initContainers", "containers"] {
-        for container in maps(spec, list) {
-            retain(container, "volumeMounts", |mount| {
-                !(is_api_access(mount) && mount.get("mountPath").is_some_and(is_token_path))
-            });
-        }
-    }
-    // A copied pod may mount such a volume elsewhere.
-    let mut mounted = Vec::new();
-    for list in ["initContainers", "containers"] {
-        for container in maps(spec, list) {
-            let mounts = container.get("volumeMounts").and_then(Value::as_array);
-            mounted.extend(
-                mounts
-                    .into_iter()
-                    .flatten()
-                    .filter_map(name)
-                    .map(str::to_owned),
-            );
-        }
-    }
-    retain(spec, "volumes", |volume| {
-        !is_api_access(volume)
-            || name(volume).is_some_and(|name| mounted.iter().any(|it| it == name))
-    });
 }
 
 fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
@@ -134,40 +102,4 @@ fn ending(metadata: Option<&Value>) -> Option<Ending> {
     let controller = workload::controller(metadata)?;
     let text = |key| controller.get(key)?.as_str();
     Ending::of(text("apiVersion")?, text("kind")?)
-}
-
-fn maps<'a>(
-    spec: &'a mut Map<String, Value>,
-    list: &str,
-) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    spec.get_mut(list)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
-}
-
-/// Keeps of a list what is to stay, and nothing of one that is empty then.
-fn retain(map: &mut Map<String, Value>, list: &str, keep: impl Fn(&Value) -> bool) {
-    let Some(items) = map.get_mut(list).and_then(Value::as_array_mut) else {
-        return;
-    };
-    let before = items.len();
-    items.retain(keep);
-    if items.is_empty() && before > 0 {
-        map.remove(list);
-    }
-}
-
-fn is_api_access(item: &Value) -> bool {
-    name(item).is_some_and(|name| name.starts_with(API_ACCESS))
-}
-
-fn is_token_path(path: &Value) -> bool {
-    path.as_str()
-        .is_some_and(|path| path.trim_end_matches('/') == names::TOKEN_PATH)
-}
-
-fn name(item: &Value) -> Option<&str> {
-    item.get("name")?.as_str()
 }

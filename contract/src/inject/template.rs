@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Denied, Request, Settings, mesh, pod, ports,
     record::{Created, DEFAULT_CONTAINER, Record, has_named, items, text},
-    sidecar,
+    sidecar, token,
 };
 use crate::{
     annotations::Spec,
@@ -90,7 +90,7 @@ impl Injection<'_> {
             );
             record.automount = true;
             if self.request.kind == Kind::Pod {
-                pod::take_out_token(spec);
+                token::take_out(spec);
             }
         }
         let name =

@@ -9,6 +9,7 @@ use super::{
     Request, pod,
     ports::{self, Probe},
     template,
+    token::Token,
 };
 use crate::{
     annotations::{self, Spec},
@@ -273,23 +274,25 @@ impl Warnings {
                  not make it: here the pod keeps the account that it has"
             ));
         }
-        if plain
-            .pointer("/spec/automountServiceAccountToken")
-            .is_some()
-        {
-            return;
+        let remedy = match request.kind {
+            Kind::Pod => format!("name its account in {}", annotation::SERVICE_ACCOUNT),
+            _ => "write its serviceAccountName into the template".to_owned(),
+        };
+        let (pods, they) = match request.kind {
+            Kind::Pod => ("the pod runs", "it mounts"),
+            _ => ("the pods run", "they mount"),
+        };
+        match Token::of(request.kind, plain) {
+            Token::Refused => {}
+            Token::Lost => self.add(&format!(
+                "{pods} as {generated} and the application gets no token: if it calls the \
+                 Kubernetes API, {remedy}"
+            )),
+            Token::Generated => self.add(&format!(
+                "{pods} as {generated}, and any token that {they} is that account's: for \
+                 another's, {remedy}"
+            )),
         }
-        self.add(&match request.kind {
-            Kind::Pod => format!(
-                "the pod runs as {generated} and the application gets no token: if it calls the \
-                 Kubernetes API, name its account in {}",
-                annotation::SERVICE_ACCOUNT
-            ),
-            _ => format!(
-                "the pods run as {generated} and the application gets no token: if it calls the \
-                 Kubernetes API, write its serviceAccountName into the template"
-            ),
-        });
     }
 
     fn add(&mut self, text: &str) {

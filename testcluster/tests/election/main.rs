@@ -18,6 +18,7 @@ mod application;
 mod drain;
 mod failover;
 mod faults;
+mod forbidden;
 mod kinds;
 mod objects;
 mod operator;

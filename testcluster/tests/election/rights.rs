@@ -7,7 +7,7 @@ use testcluster::Signal;
 
 use crate::{
     scene,
-    support::{KEY, SIDECAR, STATUS, Scene, deployment, selector, service},
+    support::{KEY, SIDECAR, STATUS, Scene, selector},
 };
 
 const BY_HAND: &str = include_str!("../../../docs/added-by-hand.yaml");
@@ -133,48 +133,6 @@ async fn one_right_that_is_missing_is_told_in_an_event() {
     assert_ne!(role, BY_HAND);
     apply(&scene, &role).await;
     scene.documented_event("event-rights-missing", "Pod").await;
-}
-
-/// A policy of the cluster's owner, who does not know of elections.
-#[tokio::test]
-async fn a_switch_that_a_policy_denies_is_told() {
-    let scene = scene("denied").await;
-    let name = format!("{}-frozen", scene.namespace);
-    let own = json!({"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}});
-    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
-        "resources": ["services"]}]);
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {"namespaceSelector": own, "resourceRules": rules},
-            "validations": [{"expression": "false", "message": "Services are frozen"}],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
-        "spec": {"policyName": name, "validationActions": ["Deny"]},
-    });
-    scene.apply(&service("web")).await;
-    scene.apply(&policy).await;
-    scene.apply(&binding).await;
-    let change = ["-n", &scene.namespace, "label", "service/web", "a=b"];
-    let dry_run = [&change[..], &["--dry-run=server", "--overwrite"]].concat();
-    scene
-        .eventually("the policy is in force", async || {
-            scene.cluster.kubectl(&dry_run).await.err()
-        })
-        .await;
-    let annotations = json!({"service-leader-election/service": "web"});
-    scene.apply(&deployment("web", 1, &annotations)).await;
-    scene.all_ready("web", 1).await;
-    scene.documented_event("event-policy-denies", "Pod").await;
-    let pod = scene.pods("web").await.remove(0).name_any();
-    scene.documented_log("log-policy-denies", &pod).await;
-    let bindings = ["delete", "validatingadmissionpolicybinding", &name];
-    scene.kubectl(&bindings).await;
-    scene.agreed("web", |_| true).await;
 }
 
 #[tokio::test]

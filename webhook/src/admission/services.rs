@@ -5,6 +5,7 @@ use std::time::Duration;
 use contract::{
     annotations::Services,
     facts::{Facts, ServiceFact},
+    wording::in_one_line,
 };
 use futures::future;
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Service
             Ok(Ok(Some(found))) => ServiceFact::of(&found),
             Ok(Ok(None)) => ServiceFact::Missing,
             Ok(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "Service unknown");
+                tracing::debug!(error = in_one_line(&error), "Service unknown");
                 ServiceFact::Unknown
             }
             Err(_elapsed) => ServiceFact::Unknown,

@@ -7,6 +7,7 @@ use contract::{
     names::{self, reason, service_annotation},
     pods, rbac, unpin,
     values::ServiceName,
+    wording::in_one_line,
     workload::Kind,
 };
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -164,7 +165,7 @@ impl Controller {
         };
         let recorder = Recorder::new(self.cluster.client(), reporter);
         if let Err(error) = recorder.publish(&event, &reference).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "no Event");
+            tracing::warn!(error = in_one_line(&error), "no Event");
         }
     }
 }

@@ -4,7 +4,10 @@
 
 use std::str::FromStr;
 
-use contract::{annotations, facts::Facts, inject::Settings, names, rbac::Member, workload::Kind};
+use contract::{
+    annotations, facts::Facts, inject::Settings, names, rbac::Member, wording::in_one_line,
+    workload::Kind,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
@@ -118,7 +121,7 @@ async fn account(cluster: &Cluster, steps: &mut Steps, namespace: &str, member: 
         )),
         Err(error) => steps.step(&format!(
             "rights of {user}: unknown: {}",
-            super::chain(&error)
+            in_one_line(&error)
         )),
         Ok(answers) => {
             steps.step(&format!("rights of {user}:"));
@@ -166,7 +169,7 @@ async fn policies(cluster: &Cluster, steps: &mut Steps) {
     let bindings = match cluster.list(resource, "", &Selection::default()).await {
         Ok(bindings) => bindings,
         Err(error) => {
-            steps.step(&format!("policies: unknown: {}", super::chain(&error)));
+            steps.step(&format!("policies: unknown: {}", in_one_line(&error)));
             return;
         }
     };
