@@ -1,21 +1,8 @@
 //! Beside another injector it does not matter who is asked first: what comes out is the same.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
-
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use certs::{Authority, Identity, Rotating, Validity};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use json_patch::Patch;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::task::AbortOnDropHandle;
+use testcluster::Injector;
 
 use crate::{
     scene,
@@ -41,54 +28,14 @@ fn injected(template: &Value) -> Value {
     wanted
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let bytes = request.into_body().collect().await.unwrap().to_bytes();
-    let review: Value = serde_json::from_slice(&bytes).unwrap();
-    let object = &review["request"]["object"];
+fn patch(object: &Value) -> Patch {
     let mut wanted = object.clone();
     wanted["spec"]["template"] = injected(&object["spec"]["template"]);
-    let patch = serde_json::to_vec(&json_patch::diff(object, &wanted)).unwrap();
-    let answer = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "response": {"uid": review["request"]["uid"], "allowed": true,
-            "patchType": "JSONPatch", "patch": BASE64_STANDARD.encode(patch)}});
-    Ok(Response::new(Full::from(answer.to_string())))
-}
-
-/// The other injector's server: where it is, who vouches for it, and its life.
-async fn serve() -> (String, String, AbortOnDropHandle<()>) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the API server judges by the real time"
-    )]
-    let now = std::time::SystemTime::now();
-    let validity = Validity::starting(now, Duration::from_hours(1));
-    let authority = Authority::new("mesh", validity).unwrap();
-    let leaf = authority.server("mesh", &["127.0.0.1"], validity).unwrap();
-    let identity = Arc::new(Rotating::default());
-    identity.replace(&Identity::load(&leaf).unwrap());
-    let mut config = certs::server_config(identity).unwrap();
-    config.alpn_protocols.clear();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://{}/", listener.local_addr().unwrap());
-    let serving = async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(connection(acceptor.clone(), stream));
-        }
-    };
-    let serving = AbortOnDropHandle::new(tokio::spawn(serving));
-    (url, authority.pair().certificate.clone(), serving)
-}
-
-async fn connection(acceptor: TlsAcceptor, stream: TcpStream) {
-    let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-    let served = http1::Builder::new().serve_connection(stream, service_fn(answer));
-    // The API server closes it when it likes.
-    served.await.ok();
+    json_patch::diff(object, &wanted)
 }
 
 /// Webhooks are asked in the order of their configurations' names.
-fn configuration(name: &str, when: &str, url: &str, authority: &str) -> Value {
+fn configuration(name: &str, when: &str, injector: &Injector) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -98,7 +45,7 @@ fn configuration(name: &str, when: &str, url: &str, authority: &str) -> Value {
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "reinvocationPolicy": "IfNeeded",
-            "clientConfig": {"url": url, "caBundle": BASE64_STANDARD.encode(authority)},
+            "clientConfig": injector.client_config(),
             "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"],
                 "resources": ["deployments"]}],
             "objectSelector": {"matchLabels": {"mesh": when}},
@@ -110,12 +57,10 @@ fn configuration(name: &str, when: &str, url: &str, authority: &str) -> Value {
 async fn the_order_among_other_webhooks_does_not_matter() {
     let scene = scene("beside").await;
     scene.apply(&service("web")).await;
-    let (url, authority, _serving) = serve().await;
+    let injector = Injector::serve(patch).await.unwrap();
     let mut templates = Vec::new();
     for (name, when) in [("a-mesh", "first"), ("z-mesh", "last")] {
-        scene
-            .apply(&configuration(name, when, &url, &authority))
-            .await;
+        scene.apply(&configuration(name, when, &injector)).await;
         let annotations = json!({"service-leader-election/service": "web"});
         let mut workload = deployment("web", 0, &annotations);
         workload["metadata"]["labels"] = json!({"mesh": when});

@@ -2,6 +2,7 @@
 //!
 //! Must not know: how a workload is injected.
 
+mod elsewhere;
 mod load;
 mod seen;
 mod stage;
@@ -148,7 +149,7 @@ async fn by_one(stage: &Stage<'_>, count: usize) -> Result<Times> {
     stage.webhook.settle().await?;
     let kinds = Who::ALL.len();
     let of = |turn| times.iter().skip(turn).step_by(kinds).copied().collect();
-    Times::of([of(0), of(1), of(2)])
+    Times::of([of(0), of(1), of(2), of(3)])
 }
 
 /// A batch of each kind by itself, and each kind first in its turn: who comes later finds more there.

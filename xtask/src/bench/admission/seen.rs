@@ -36,30 +36,34 @@ pub(super) struct Times {
     without: Figures,
     unannotated: Figures,
     annotated: Figures,
+    elsewhere: Figures,
 }
 
 impl Times {
     /// In the order of [`Who::ALL`].
-    pub(super) fn of(times: [Vec<Duration>; 3]) -> Result<Self> {
+    pub(super) fn of(times: [Vec<Duration>; Who::ALL.len()]) -> Result<Self> {
         const NONE: &str = "nothing was created";
-        let [without, unannotated, annotated] = times.map(Figures::of);
+        let [without, unannotated, annotated, elsewhere] = times.map(Figures::of);
         Ok(Self {
             without: without.context(NONE)?,
             unannotated: unannotated.context(NONE)?,
             annotated: annotated.context(NONE)?,
+            elsewhere: elsewhere.context(NONE)?,
         })
     }
 
-    fn each(self) -> [(Who, Figures); 3] {
+    fn each(self) -> [(Who, Figures); Who::ALL.len()] {
         let Self {
             without,
             unannotated,
             annotated,
+            elsewhere,
         } = self;
         [
             (Who::Without, without),
             (Who::Unannotated, unannotated),
             (Who::Annotated, annotated),
+            (Who::Elsewhere, elsewhere),
         ]
     }
 }
@@ -151,7 +155,7 @@ impl Seen {
     fn draw(&self) -> String {
         let bars = self.rows().map(|(clients, who, figures)| Bar {
             label: format!("{clients}: {}", who.words()),
-            ours: who != Who::Without,
+            ours: matches!(who, Who::Unannotated | Who::Annotated),
             end: millis(figures.p99),
             mark: Some(millis(figures.p50)),
         });

@@ -14,10 +14,11 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use testcluster::Cluster;
+use testcluster::{Cluster, Injector};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    elsewhere,
     load::{create, deployment, service},
     webhook::Webhook,
 };
@@ -38,23 +39,31 @@ pub(super) enum Who {
     Unannotated,
     /// That of one who does.
     Annotated,
+    /// Somebody's whose cluster has another injector, which adds one container and looks at nothing.
+    Elsewhere,
 }
 
 impl Who {
-    pub(super) const ALL: [Self; 3] = [Self::Without, Self::Unannotated, Self::Annotated];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Without,
+        Self::Unannotated,
+        Self::Annotated,
+        Self::Elsewhere,
+    ];
 
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Without => "without the webhook",
             Self::Unannotated => "with it, not annotated",
             Self::Annotated => "with it, annotated",
+            Self::Elsewhere => "with the least injector",
         }
     }
 
     pub(super) fn deployment(self, namespace: &str, name: &str) -> Value {
         let annotations = match self {
             Self::Annotated => json!({ annotation::SERVICE: name }),
-            Self::Without | Self::Unannotated => json!({ "example.org/team": "shop" }),
+            _ => json!({ "example.org/team": "shop" }),
         };
         deployment(namespace, name, &annotations)
     }
@@ -64,6 +73,7 @@ impl Who {
             Self::Without => "without",
             Self::Unannotated => "others",
             Self::Annotated => "with",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -72,17 +82,13 @@ pub(super) struct Stage<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) webhook: Webhook<'a>,
     namespaces: Api<Namespace>,
+    _elsewhere: Injector,
 }
 
 impl<'a> Stage<'a> {
     pub(super) async fn set(cluster: &'a Cluster) -> Result<Self> {
         let client = cluster.client()?;
-        let stage = Self {
-            cluster,
-            webhook: Webhook::new(cluster)?,
-            namespaces: Api::all(client.clone()),
-        };
-        let all: Api<MutatingWebhookConfiguration> = Api::all(client);
+        let all: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
         let only = json!({ "matchExpressions": [{ "key": WITHOUT, "operator": "DoesNotExist" }] });
         for configuration in all.list(&ListParams::default()).await? {
             let name = configuration.metadata.name.unwrap_or_default();
@@ -93,13 +99,21 @@ impl<'a> Stage<'a> {
             let patch = Patch::Strategic(json!({ "webhooks": each }));
             all.patch(&name, &PatchParams::default(), &patch).await?;
         }
-        stage.wait_until_left_alone().await?;
+        let stage = Self {
+            cluster,
+            webhook: Webhook::new(cluster)?,
+            namespaces: Api::all(client.clone()),
+            _elsewhere: elsewhere::install(client).await?,
+        };
+        stage.wait_until_it_gets(Who::Without, 0).await?;
+        stage.wait_until_it_gets(Who::Elsewhere, 1).await?;
         Ok(stage)
     }
 
-    /// Waits until the API server calls no webhook for the namespaces that are without one.
-    async fn wait_until_left_alone(&self) -> Result<()> {
-        let namespace = self.namespace(Who::Without).await?;
+    /// Waits until the API server does not call our webhook for a namespace that is without it, and the
+    /// other injector has its say: so many containers.
+    async fn wait_until_it_gets(&self, who: Who, more: usize) -> Result<()> {
+        let namespace = self.namespace(who).await?;
         let object = Who::Annotated.deployment(&namespace, "web");
         let object: Deployment = serde_json::from_value(object)?;
         let deployments: Api<Deployment> = Api::namespaced(self.cluster.client()?, &namespace);
@@ -109,13 +123,16 @@ impl<'a> Stage<'a> {
         };
         let containers = |deployment: &Deployment| {
             let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-            Some(pod.containers.len() + pod.init_containers.as_ref().map_or(0, Vec::len))
+            let init = pod.init_containers.as_ref().map_or(0, Vec::len);
+            Some((pod.containers.len(), init))
         };
+        let wanted = containers(&object).map(|(containers, init)| (containers + more, init));
         let deadline = Instant::now() + PATIENCE;
-        while containers(&deployments.create(&dry_run, &object).await?) != containers(&object) {
+        while containers(&deployments.create(&dry_run, &object).await?) != wanted {
             ensure!(
                 Instant::now() < deadline,
-                "the webhook is called for a namespace that it is to leave alone"
+                "{}: another webhook is called than is to be",
+                who.words()
             );
             sleep(Duration::from_millis(100)).await;
         }
@@ -124,8 +141,13 @@ impl<'a> Stage<'a> {
 
     pub(super) async fn namespace(&self, who: Who) -> Result<String> {
         let name = self.cluster.namespace(who.prefix()).await?;
-        if who == Who::Without {
-            let patch = Patch::Merge(json!({ "metadata": { "labels": { WITHOUT: "" } } }));
+        let labels = match who {
+            Who::Without => Some(json!({ WITHOUT: "" })),
+            Who::Elsewhere => Some(json!({ WITHOUT: "", elsewhere::LABEL: "" })),
+            Who::Unannotated | Who::Annotated => None,
+        };
+        if let Some(labels) = labels {
+            let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
             self.namespaces
                 .patch(&name, &PatchParams::default(), &patch)
                 .await?;
@@ -134,7 +156,7 @@ impl<'a> Stage<'a> {
     }
 
     /// As many Deployments of each kind. The Services of the annotated ones exist.
-    pub(super) async fn deployments(&self, count: usize) -> Result<[Vec<Value>; 3]> {
+    pub(super) async fn deployments(&self, count: usize) -> Result<[Vec<Value>; Who::ALL.len()]> {
         let mut all = [const { Vec::new() }; Who::ALL.len()];
         let mut services = Vec::new();
         for (who, all) in Who::ALL.into_iter().zip(&mut all) {
