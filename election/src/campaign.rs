@@ -40,8 +40,12 @@ impl State {
         if term.confirm {
             return (soon, Intent::Read);
         }
-        if term.giving_up.is_some() {
-            return (soon, Intent::Release);
+        match term.giving_up {
+            Some(Why::Unready) => {
+                return (soon.max(self.trusts_peers_at(config)), Intent::Release);
+            }
+            Some(_) => return (soon, Intent::Release),
+            None => {}
         }
         // A request that could be obeyed is a reason to give up: this one cannot.
         if self.request().is_some() {
@@ -96,7 +100,7 @@ impl State {
         let since = self
             .unready_since
             .filter(|_| mine && self.has_other_candidate(config))?;
-        let at = since + Timing::SETTLE;
+        let at = (since + Timing::SETTLE).max(self.trusts_peers_at(config));
         Some((at.max(self.pace.not_before), Intent::Release))
     }
 
@@ -227,9 +231,8 @@ impl Turn<'_> {
     pub(crate) fn claim_by_evidence(&mut self, judged: &Lease) {
         let stands = matches!(&self.state.sight, Sight::Seen { lease, .. } if lease == judged);
         let stands = stands || self.config.breaks(Defect::FresherVersion);
-        let may = self.state.pod.candidate
-            && self.state.reason_to_give_up(self.config).is_none()
-            && self.state.leading().is_none();
+        let reason = self.state.reason_to_give_up(self.config, self.now);
+        let may = self.state.pod.candidate && reason.is_none() && self.state.leading().is_none();
         if let (true, true, Some(id)) = (stands, may, judged.record.candidate()) {
             self.begin(How::Evidence(id.clone()));
         }
@@ -321,7 +324,7 @@ impl Turn<'_> {
         let term = self.state.leading();
         let seen = term.map_or(lease.version, |term| term.version);
         let why = term.and_then(|term| term.giving_up);
-        let why = why.or_else(|| self.state.reason_to_give_up(self.config));
+        let why = why.or_else(|| self.state.reason_to_give_up(self.config, self.now));
         // Where a policy denied one sidecar its switch, the next one would hand over as soon.
         let successor = self.state.successor(self.config);
         let successor = successor.filter(|_| !matches!(why, Some(Why::Denied | Why::Stuck)));

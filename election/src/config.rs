@@ -55,6 +55,8 @@ pub enum Defect {
     HandoverKeepsDuration,
     /// A leader answers true after it wrote the handover.
     LeadsAfterHandover,
+    /// A leader that gets unready hands over by what a broken watch has shown of the others.
+    StalePeers,
 }
 
 impl Config {

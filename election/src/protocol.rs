@@ -12,8 +12,10 @@ pub enum Event {
     Tick,
     /// The own pod changed (its watch, or a read).
     Pod(OwnPod),
-    /// The pods of the election, best-ranked first, this one included.
+    /// The pods of the election, best-ranked first, this one included, as a watch shows them.
     Peers(Vec<Peer>),
+    /// That watch broke: the peers may be something else by now, until [`Event::Peers`] comes again.
+    PeersStale,
     /// The Lease's watch shows this record, or that the Lease is gone. It may be old news.
     LeaseSeen(Option<Lease>),
     /// The watch of Service number `service` shows this. It may be old news.

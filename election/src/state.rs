@@ -17,6 +17,8 @@ pub struct State {
     /// Since when the own pod, as far as it is known, may not lead.
     pub(crate) unready_since: Option<Duration>,
     pub(crate) peers: Vec<Peer>,
+    /// Since when the peers' watch is broken, later by each outage.
+    pub(crate) stale_since: Option<Duration>,
     pub(crate) stop: bool,
     /// A standby that gives up releases a Lease in its own name once.
     pub(crate) released: bool,
@@ -196,6 +198,7 @@ impl State {
             pod: OwnPod::default(),
             unready_since: None,
             peers: Vec::new(),
+            stale_since: None,
             stop: false,
             released: false,
             sight: Sight::Never,
@@ -291,17 +294,34 @@ impl State {
 
     /// Why this pod should not lead, if there is a reason. While the election is paused, a leader
     /// goes on as long as its process does.
-    pub(crate) fn reason_to_give_up(&self, config: &Config) -> Option<Why> {
+    pub(crate) fn reason_to_give_up(&self, config: &Config, now: Duration) -> Option<Why> {
         let stays = self.is_paused();
-        let unready = || !self.pod.candidate && self.has_other_candidate(config);
         match () {
             () if self.pod.gone => Some(Why::Gone),
             () if self.stop => Some(Why::Stopped),
             () if self.pod.leaving && !stays => Some(Why::Leaving),
-            () if !stays && unready() => Some(Why::Unready),
+            () if self.unready_at(config).is_some_and(|at| at <= now) => Some(Why::Unready),
             () if self.may_obey(config) => Some(Why::Requested),
             () => None,
         }
+    }
+
+    /// When who leads should give up for being unready, if another may lead.
+    pub(crate) fn unready_at(&self, config: &Config) -> Option<Duration> {
+        let may_stay = self.pod.candidate || self.is_paused();
+        let another = !may_stay && self.has_other_candidate(config);
+        another.then(|| self.trusts_peers_at(config))
+    }
+
+    /// When an unready pod hands over by what it knows of the others: the one that it would name may
+    /// have turned unready, too, while their watch was broken. A watch that stays broken is waited for
+    /// as long as a holder of whom nothing is heard. Who is about to end cannot wait: a successor named
+    /// in error is passed over in two seconds, a leader that ends without a word in a whole lease.
+    pub(crate) fn trusts_peers_at(&self, config: &Config) -> Duration {
+        let ends = self.stop || self.pod.leaving || self.pod.gone;
+        let waits = !ends && !config.breaks(Defect::StalePeers);
+        let stale = self.stale_since.filter(|_| waits);
+        stale.map_or(Duration::ZERO, |since| since + config.timing.lease())
     }
 
     /// When a leader that has yet to switch should let another try.
@@ -391,6 +411,9 @@ impl State {
             Sight::Never => {}
         }
         if let Some(since) = &mut self.unready_since {
+            change(since);
+        }
+        if let Some(since) = &mut self.stale_since {
             change(since);
         }
         if let Some(suspect) = &mut self.suspect {

@@ -35,10 +35,18 @@ impl State {
     pub fn wake_at(&self, config: &Config) -> Option<Duration> {
         let deadline = self.leading().map(|term| term.valid_until(config));
         let lease = self.lease_intent(config).map(|(at, _)| at);
-        [deadline, lease, self.switch_at(), self.stuck_at(config)]
-            .into_iter()
-            .flatten()
-            .min()
+        let stays = self.leading().is_some_and(|term| term.giving_up.is_none());
+        let unready = self.unready_at(config).filter(|_| stays);
+        [
+            deadline,
+            lease,
+            self.switch_at(),
+            self.stuck_at(config),
+            unready,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
@@ -59,6 +67,9 @@ impl Turn<'_> {
             Event::Stop => self.state.stop = true,
             Event::Pod(pod) => self.take_pod(pod),
             Event::Peers(peers) => self.take_peers(peers),
+            Event::PeersStale => {
+                self.state.stale_since.get_or_insert(self.now);
+            }
             Event::LeaseSeen(lease) => self.take_lease_seen(lease),
             Event::LeaseRead(answer) => self.take_lease_read(answer),
             Event::LeaseWritten(answer) => self.take_lease_written(answer),
@@ -79,6 +90,7 @@ impl Turn<'_> {
         let absolved = self.state.absolved.take();
         self.state.absolved = absolved.filter(|id| peers.iter().all(|p| p.identity != *id));
         self.state.peers = peers;
+        self.state.stale_since = None;
         self.suspect_the_holder();
     }
 
@@ -269,7 +281,7 @@ impl Turn<'_> {
     }
 
     /// The API server answered about the Lease. A span without answers does not count towards the
-    /// holder's expiry: the holder had none either.
+    /// holder's expiry: the holder had none either. Nor towards the wait for a broken watch.
     fn hear(&mut self) {
         let contact = &mut self.state.contact;
         let outage = self.now.saturating_sub(contact.last);
@@ -289,6 +301,9 @@ impl Turn<'_> {
         }
         if let Sight::Seen { since, .. } = &mut self.state.sight {
             *since = (*since).min(self.now);
+        }
+        if let Some(since) = &mut self.state.stale_since {
+            *since = (*since + outage).min(self.now);
         }
     }
 
@@ -398,7 +413,7 @@ impl Turn<'_> {
         if stuck.is_some_and(|at| at <= self.now) {
             self.step_back(Why::Stuck);
         }
-        let Some(why) = self.state.reason_to_give_up(self.config) else {
+        let Some(why) = self.state.reason_to_give_up(self.config, self.now) else {
             return;
         };
         if self.state.is_paused() && matches!(why, Why::Gone | Why::Stopped) {

@@ -514,3 +514,108 @@ fn a_leader_whose_lease_is_gone_does_not_overwrite_who_took_it_meanwhile() {
     let actions = it.take(Event::ServicesRead(Ok(vec![service("standby", "15", 16)])));
     assert!(!writes_service(&actions), "{actions:?}");
 }
+
+const UNREADY: OwnPod = OwnPod {
+    candidate: false,
+    ..READY
+};
+
+/// Renews when that is due, up to this time.
+fn renew_until(it: &mut Candidate, millis: u64) {
+    for (version, at) in (9_u64..).zip((4_000..millis).step_by(4_000)) {
+        let renewal = it.at(at, Event::Tick);
+        let record = written(&renewal).unwrap();
+        assert_eq!(record.candidate(), Some(&identity("me")), "at {at} ms");
+        it.take(Event::LeaseWritten(Ok(Version::new(version))));
+    }
+}
+
+#[test]
+fn an_unready_leader_whose_peers_watch_broke_hands_over_by_what_it_shows_next() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    it.take(Event::PeersStale);
+    assert_eq!(it.at(1_000, Event::Pod(UNREADY)), []);
+    renew_until(&mut it, 10_000);
+    assert!(it.leads(), "it lives, and nobody better is known");
+    let actions = it.at(10_000, peers(&["last", "me"]));
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("last")));
+}
+
+#[test]
+fn an_unready_leader_waits_for_a_broken_peers_watch_no_longer_than_a_lease() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    it.take(Event::PeersStale);
+    it.at(1_000, Event::Pod(UNREADY));
+    renew_until(&mut it, 12_000);
+    it.at(11_500, Event::PeersStale);
+    assert_eq!(it.at(11_999, Event::Tick), []);
+    let due = it.state.as_ref().unwrap().wake_at(&it.config);
+    assert_eq!(due, Some(Duration::from_secs(12)));
+    let actions = it.at(12_000, Event::Tick);
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("standby")));
+}
+
+#[test]
+fn a_leader_that_is_deleted_or_asked_to_end_cannot_wait_for_a_broken_peers_watch() {
+    let leaving = OwnPod {
+        leaving: true,
+        ..READY
+    };
+    for end in [Event::Pod(leaving), Event::Stop] {
+        let mut waiting = Candidate::ready();
+        lead(&mut waiting);
+        waiting.take(Event::PeersStale);
+        assert_eq!(waiting.take(Event::Pod(UNREADY)), []);
+        let mut begun = Candidate::ready();
+        lead(&mut begun);
+        begun.take(Event::Pod(UNREADY));
+        begun.take(Event::LeaseWritten(Err(election::Failure::Unknown)));
+        begun.take(Event::PeersStale);
+        assert_eq!(begun.at(1_000, Event::Tick), []);
+        for mut it in [waiting, begun] {
+            let actions = it.take(end.clone());
+            let record = written(&actions).unwrap();
+            assert_eq!(record.candidate(), Some(&identity("standby")));
+        }
+    }
+}
+
+#[test]
+fn a_handover_that_was_begun_waits_for_a_peers_watch_that_breaks_on_the_way() {
+    let mut it = Candidate::ready();
+    lead(&mut it);
+    assert!(writes_lease(&it.take(Event::Pod(UNREADY))));
+    it.take(Event::LeaseWritten(Err(election::Failure::Unknown)));
+    it.take(Event::PeersStale);
+    assert_eq!(it.at(1_000, Event::Tick), []);
+    assert!(!it.leads());
+    let actions = it.take(peers(&["last", "me"]));
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("last")));
+}
+
+#[test]
+fn an_outage_does_not_count_towards_the_wait_for_a_broken_peers_watch() {
+    let mut it = Candidate::ready();
+    it.take(Event::LeaseRead(Ok(Some(lease(Some("me"), None, 5)))));
+    it.take(Event::LeaseWritten(Err(election::Failure::Unknown)));
+    it.take(peers(&["standby", "me"]));
+    it.take(Event::PeersStale);
+    assert_eq!(it.at(6_000, Event::Tick), [Action::ReadLease]);
+    it.take(Event::LeaseRead(Err(election::Failure::Unknown)));
+    it.at(8_000, Event::Tick);
+    it.at(
+        20_000,
+        Event::LeaseRead(Ok(Some(lease(Some("me"), None, 5)))),
+    );
+    it.take(Event::LeaseWritten(Err(election::Failure::Unknown)));
+    it.at(21_000, Event::Pod(UNREADY));
+    assert_eq!(it.at(31_999, Event::Tick), []);
+    let actions = it.at(32_000, Event::Tick);
+    let record = written(&actions).unwrap();
+    assert_eq!(record.candidate(), Some(&identity("standby")));
+}

@@ -28,6 +28,8 @@ pub struct Budget {
     pub refusals: u16,
     /// Watches that show once more what was true before.
     pub staleness: u16,
+    /// Watches of the pods that break.
+    pub breaks: u16,
     /// Services that are deleted and made again.
     pub recreations: u16,
     /// Services that the controller un-pins.

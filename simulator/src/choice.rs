@@ -67,6 +67,16 @@ pub enum Choice {
         /// Whose watches.
         node: usize,
     },
+    /// The watch of all pods breaks; that of the own pod goes on.
+    BreakPeers {
+        /// Whose watch.
+        node: usize,
+    },
+    /// The pods are listed again, and their watch goes on.
+    ListPeers {
+        /// Whose watch.
+        node: usize,
+    },
     /// The candidate's timer fires.
     Wake {
         /// Whose.
@@ -137,6 +147,8 @@ impl Choice {
             | Self::SeeLease { node }
             | Self::SeeServices { node }
             | Self::SeePods { node }
+            | Self::BreakPeers { node }
+            | Self::ListPeers { node }
             | Self::Wake { node }
             | Self::Crash { node }
             | Self::Restart { node }
@@ -169,6 +181,7 @@ impl Choice {
             | Self::SeeLease { .. }
             | Self::SeeServices { .. }
             | Self::SeePods { .. }
+            | Self::ListPeers { .. }
             | Self::Wake { .. }
             | Self::Restart { .. }
             | Self::Replace { .. }
@@ -184,6 +197,7 @@ impl Choice {
             | Self::Refuse { .. }
             | Self::Keep { .. }
             | Self::SeeKept { .. }
+            | Self::BreakPeers { .. }
             | Self::DeleteLease
             | Self::Drift
             | Self::DeleteServices

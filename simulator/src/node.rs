@@ -12,6 +12,8 @@ pub(crate) struct Node {
     pub(crate) process: Option<State>,
     pub(crate) messages: Vec<Message>,
     pub(crate) behind: Behind,
+    /// The watch of all pods is broken.
+    pub(crate) blind: bool,
     /// What a cache kept, to show it once more.
     pub(crate) kept: Option<Box<Server>>,
     /// The pod is gone for good: nothing happens there any more.
@@ -45,6 +47,7 @@ impl Node {
             process,
             messages: Vec::new(),
             behind: Behind::all(),
+            blind: false,
             kept: None,
             retired: false,
         }
@@ -82,6 +85,7 @@ impl Node {
         self.config.identity = identity;
         self.process = Some(State::new(State::ANCHOR));
         self.behind = Behind::all();
+        self.blind = false;
     }
 
     pub(crate) fn take(&mut self, event: Event) -> Vec<Notice> {
@@ -147,6 +151,9 @@ impl Node {
     }
 
     pub(crate) fn see_peers(&mut self, server: &Server) -> Vec<Notice> {
+        if self.blind {
+            return Vec::new();
+        }
         let peer = |pod: &PodObject| Peer {
             identity: pod.identity.clone(),
             candidate: pod.may_serve(),

@@ -63,6 +63,7 @@ impl World {
         self.budget = Budget::default();
         self.frozen = None;
         self.outage = false;
+        self.sighted = None;
         for (pod, node) in self.server.pods.iter_mut().zip(&self.nodes) {
             pod.ready = !node.retired;
         }
@@ -178,11 +179,48 @@ impl World {
     pub fn lose_the_server(&mut self, span: Duration) {
         self.outage = true;
         self.run(span, |_| false);
+        self.end_the_outage();
+    }
+
+    fn end_the_outage(&mut self) {
         self.outage = false;
         for node in &mut self.nodes {
             node.messages.retain(|message| message.awaited);
         }
         self.fall_behind(|behind| *behind = Behind::all());
+    }
+
+    /// The server is away for so long, and when the leader leads again it answers lists of pods only
+    /// after `late`. Meanwhile the pod that the leader would name has turned unready, and the leader's
+    /// application does now: whether the next leader's is ready, and how long it took. `None`: for
+    /// longer than thrice a lease.
+    pub fn recover_blind(&mut self, away: Duration, late: Duration) -> Option<(bool, Duration)> {
+        let node = self.leading_node()?;
+        // Ranked as the server lists them.
+        let next = (0..self.nodes.len()).find(|other| *other != node)?;
+        for blind in 0..self.nodes.len() {
+            drop(self.break_peers(blind));
+        }
+        self.outage = true;
+        self.run(away, |_| false);
+        self.server.pods.get_mut(next)?.ready = false;
+        self.sighted = Some(node);
+        self.end_the_outage();
+        let limit = 3 * Timing::default().lease();
+        self.measure(limit, |world| {
+            world.is_settled() && world.leading_node() == Some(node)
+        })?;
+        self.server.pods.get_mut(node)?.ready = false;
+        self.fall_behind(|behind| behind.pods = true);
+        let another = |world: &Self| world.is_settled() && world.leading_node() != Some(node);
+        let took = self.measure(late, another).or_else(|| {
+            self.sighted = None;
+            Some(late + self.measure(limit, another)?)
+        })?;
+        let leader = self.leading_node()?;
+        let ready = self.server.pods.get(leader)?.may_serve();
+        self.sighted = None;
+        Some((ready, took))
     }
 
     /// The leader's node is lost, and after each `period` the server is away for the time of a

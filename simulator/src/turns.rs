@@ -128,6 +128,20 @@ impl World {
         it.see_pods(&self.server)
     }
 
+    pub(crate) fn break_peers(&mut self, node: usize) -> Vec<Notice> {
+        self.budget.breaks = self.budget.breaks.saturating_sub(1);
+        self.with(node, |it| it.blind = true);
+        self.take(node, Event::PeersStale)
+    }
+
+    pub(crate) fn list_peers(&mut self, node: usize) -> Vec<Notice> {
+        let Some(it) = self.nodes.get_mut(node) else {
+            return Vec::new();
+        };
+        it.blind = false;
+        it.see_peers(&self.server)
+    }
+
     /// All watches of a node catch up.
     pub(crate) fn see(&mut self, node: usize) -> Vec<Notice> {
         let mut notices = self.see_pods(node);

@@ -46,6 +46,8 @@ pub struct World {
     pub(crate) frozen: Option<usize>,
     /// The server does not answer, and its watches are silent.
     pub(crate) outage: bool,
+    /// The server does not answer lists of pods yet, and only this one sees its own pod.
+    pub(crate) sighted: Option<usize>,
     slow: usize,
     pub(crate) tick: Duration,
     pub(crate) rate: Option<(usize, u32)>,
@@ -99,6 +101,7 @@ impl World {
             nodes: identities.into_iter().map(node).collect(),
             frozen: None,
             outage: false,
+            sighted: None,
             slow: setup.slow,
             tick: setup.tick,
             rate: setup.rate,
@@ -198,12 +201,17 @@ impl World {
         };
         choices.extend(behind.lease.then_some(Choice::SeeLease { node }));
         choices.extend(behind.services.then_some(Choice::SeeServices { node }));
-        choices.extend(behind.pods.then_some(Choice::SeePods { node }));
+        let late = self.sighted.is_some_and(|sighted| sighted != node);
+        choices.extend((behind.pods && !late).then_some(Choice::SeePods { node }));
+        let lists = it.blind && !self.outage && self.sighted.is_none();
+        choices.extend(lists.then_some(Choice::ListPeers { node }));
         if it.kept.is_some() {
             choices.push(Choice::SeeKept { node });
         } else {
             choices.extend(may(self.budget.staleness, Choice::Keep { node }));
         }
+        let breaks = if it.blind { 0 } else { self.budget.breaks };
+        choices.extend(may(breaks, Choice::BreakPeers { node }));
         choices.extend(may(self.budget.crashes, Choice::Crash { node }));
         choices.extend(may(self.budget.flips, Choice::Flip { node }));
         choices.extend(may(self.budget.stops, Choice::Stop { node }));
@@ -226,6 +234,8 @@ impl World {
             Choice::SeeLease { node } => self.see_lease(node),
             Choice::SeeServices { node } => self.see_services(node),
             Choice::SeePods { node } => self.see_pods(node),
+            Choice::BreakPeers { node } => self.break_peers(node),
+            Choice::ListPeers { node } => self.list_peers(node),
             Choice::Wake { node } => self.take(node, Event::Tick),
             Choice::Stop { node } => {
                 self.budget.stops -= 1;

@@ -17,9 +17,14 @@ pub(crate) const HICCUPS: &str = "stumbling keeps nobody from following within t
 
 pub(crate) const FOLLOWED: &str = "a lost leader is followed in the time that its loss allows";
 
+pub(crate) const KNOWN: &str = "who gets unready after an outage waits until it knows who is not";
+
 /// Longer than a lease; and time enough for a renewal afterwards.
 const AWAY: Duration = Duration::from_secs(16);
 const SETTLE: Duration = Duration::from_secs(8);
+
+/// So long after an outage the pods are not listed yet. Less than a lease.
+const LATE: Duration = Duration::from_secs(8);
 
 pub(crate) struct Election {
     setup: Setup,
@@ -90,6 +95,18 @@ fn is_followed_in_time(_: &Election, world: &World) -> bool {
     })
 }
 
+/// Whether a leader that gets unready after an outage hands over to who is ready.
+fn waits_until_it_knows(_: &Election, world: &World) -> bool {
+    if !world.is_settled() {
+        return true;
+    }
+    let mut after = world.clone();
+    after.settle(SETTLE);
+    let bound = LATE + Cause::Unready.bound(&Timing::default());
+    let followed = after.recover_blind(AWAY, LATE);
+    followed.is_some_and(|(ready, took)| ready && took <= bound)
+}
+
 impl Model for Election {
     type State = World;
     type Action = Choice;
@@ -124,6 +141,7 @@ impl Model for Election {
             properties.push(Property::always(OUTAGE, outlasts_an_outage));
             properties.push(Property::always(HICCUPS, outlasts_hiccups));
             properties.push(Property::always(FOLLOWED, is_followed_in_time));
+            properties.push(Property::always(KNOWN, waits_until_it_knows));
         }
         properties
     }

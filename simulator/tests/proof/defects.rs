@@ -6,7 +6,7 @@ use simulator::{Budget, Cause, Setup, Violation};
 use stateright::{Checker, Model};
 
 use crate::{
-    checker::{Election, FOLLOWED, HICCUPS, INVARIANTS, OUTAGE},
+    checker::{Election, FOLLOWED, HICCUPS, INVARIANTS, KNOWN, OUTAGE},
     model::{Bound, TRIED, TWO, time},
     run::{Failure, Run},
 };
@@ -82,6 +82,8 @@ noticed! {
         |failure| matches!(failure, Failure::Late(Cause::Evicted | Cause::Stopped | Cause::Unready, _));
     a_handover_for_a_whole_lease: HandoverKeepsDuration by
         |failure| matches!(failure, Failure::Late(Cause::EvictedToSilence, _));
+    a_handover_by_a_broken_watch: StalePeers by
+        |failure| matches!(failure, Failure::LedUnready);
 }
 
 /// A counterexample in the model: a violation of this kind, within this bound.
@@ -160,6 +162,12 @@ fn an_outage_that_resets_the_observation_in_the_model() {
 fn a_handover_for_a_whole_lease_in_the_model() {
     let model = Election::with_trials(with(Defect::HandoverKeepsDuration, TRIED));
     refutes(Defect::HandoverKeepsDuration, FOLLOWED, model);
+}
+
+#[test]
+fn a_handover_by_a_broken_watch_in_the_model() {
+    let model = Election::with_trials(with(Defect::StalePeers, TRIED));
+    refutes(Defect::StalePeers, KNOWN, model);
 }
 
 /// A bound within which I3 is broken by a defect, and by nothing else.

@@ -51,6 +51,7 @@ pub(crate) const fn time(ticks: u16) -> Budget {
         duplicates: 0,
         refusals: 0,
         staleness: 0,
+        breaks: 0,
         recreations: 0,
         unpins: 0,
         requests: 0,
@@ -148,6 +149,9 @@ explored! {
     an_application_is_unready:
         Bound { budget: Budget { flips: 1, ..time(1) }, ..TWO },
         full Bound { budget: Budget { flips: 2, ..time(1) }, ..TWO };
+    a_watch_of_the_pods_breaks:
+        Bound { budget: Budget { breaks: 1, flips: 1, ..time(0) }, ..TWO },
+        full Bound { tick: 6, budget: Budget { breaks: 1, flips: 1, ..time(2) }, ..TWO };
     somebody_deletes_the_lease:
         Bound { budget: Budget { deletions: 1, ..time(1) }, ..TWO },
         full Bound { budget: Budget { deletions: 2, ..time(1) }, ..TWO };

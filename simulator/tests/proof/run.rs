@@ -21,6 +21,10 @@ pub(crate) enum Failure {
     MovedByOutage,
     /// The leader was lost while the server stumbled now and then, and nobody followed in time.
     LateThroughHiccups(Option<Duration>),
+    /// A leader that got unready soon after an outage handed over to a pod that was unready, too.
+    LedUnready,
+    /// A leader that got unready soon after an outage handed over too late, or never.
+    LateAfterOutage(Option<Duration>),
     /// A pod that did not lead was deleted, and the leadership moved.
     MovedByUpkeep,
 }
@@ -82,6 +86,7 @@ const FAULTS: Budget = Budget {
     duplicates: 4,
     refusals: 6,
     staleness: 4,
+    breaks: 0,
     recreations: 1,
     unpins: 1,
     requests: 3,
@@ -116,11 +121,13 @@ impl Run {
                 ..FAULTS
             }
         };
+        // Not every seed, so that one that broke something stays what it was.
+        let breaks = if seed.is_multiple_of(2) { 4 } else { 0 };
         let setup = Setup {
             slow: pods,
             services,
             rate: wrong.then_some((0, rate)),
-            budget: either,
+            budget: Budget { breaks, ..either },
             #[cfg(feature = "seeded-defects")]
             defect,
             ..Setup::quiet(pods)
@@ -148,6 +155,7 @@ impl Run {
         } else {
             self.hiccup()?;
         }
+        self.lose_leader_after_outage()?;
         match self.numbers.below(3) {
             0 => self.roll_out()?,
             1 => self.drain()?,
@@ -255,6 +263,33 @@ impl Run {
             return Err(Failure::MovedByOutage);
         }
         Ok(())
+    }
+
+    /// The server was away for longer than a deadline, and answers lists of pods late.
+    fn lose_leader_after_outage(&mut self) -> Result<(), Failure> {
+        // Somebody who is ready must be left besides the leader and whom it would name.
+        if self.world.pods() < 3 {
+            return Ok(());
+        }
+        self.note("losing the leader after an outage");
+        let timing = Timing::default();
+        let away = timing.deadline() + Duration::from_secs(u64::from(1 + self.numbers.below(30)));
+        let late = Duration::from_secs(u64::from(self.numbers.below(20)));
+        let followed = self.world.recover_blind(away, late);
+        let took = followed.map(|(_, took)| took);
+        self.account.time += away + took.unwrap_or_default();
+        self.judge()?;
+        let bound = late.min(timing.lease()) + Cause::Unready.bound(&timing);
+        if took.is_none_or(|took| took > bound) {
+            return Err(Failure::LateAfterOutage(took));
+        }
+        // The API server is heard of before the pause after the last failure is over.
+        let waits = late + timing.poll() < timing.lease();
+        if waits && followed.is_some_and(|(ready, _)| !ready) {
+            return Err(Failure::LedUnready);
+        }
+        self.account.switches += 1;
+        self.rest()
     }
 
     /// Every pod is replaced, one after the other, the leader's last, as its deletion cost has it: one
