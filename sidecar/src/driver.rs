@@ -63,8 +63,9 @@ pub(crate) struct Driver {
     service_lane: Lane,
     lease: Option<lease::Object>,
     services: Vec<Known>,
-    /// The pods of the election, best-ranked first, and what the core was told of them.
-    pods: Vec<Labelled>,
+    /// The pods of the election, best-ranked first, while a watch shows them, and what the core was
+    /// told of them.
+    pods: Option<Vec<Labelled>>,
     peers: Option<Vec<Peer>>,
     own: OwnPod,
     cost: DeletionCost,
@@ -90,7 +91,7 @@ impl Driver {
             service_lane: None,
             lease: None,
             services,
-            pods: Vec::new(),
+            pods: None,
             peers: None,
             own: OwnPod::default(),
             cost,
@@ -345,8 +346,14 @@ impl Driver {
                 self.after_own_pod();
             }
             News::Peers(pods) => {
-                self.pods = pods;
+                self.pods = Some(pods);
                 self.judge_peers();
+            }
+            News::PeersStale => {
+                if self.pods.take().is_some() {
+                    self.peers = None;
+                    self.step(Event::PeersStale);
+                }
             }
             News::Forbidden(kind) => debug!(kind = kind.name(), "forbidden"),
         }
@@ -362,6 +369,7 @@ impl Driver {
     /// Tells the core when the other pods are something else now: whom a Service does not select
     /// may not lead.
     fn judge_peers(&mut self) {
+        let Some(pods) = &self.pods else { return };
         let wanted: Vec<_> = self.services.iter().filter_map(Known::wanted).collect();
         let judge = |pod: &Labelled| {
             let matched = wanted.iter().all(|wanted| matches(wanted, &pod.labels));
@@ -370,7 +378,7 @@ impl Driver {
                 ..pod.peer.clone()
             }
         };
-        let peers: Vec<Peer> = self.pods.iter().map(judge).collect();
+        let peers: Vec<Peer> = pods.iter().map(judge).collect();
         if self.peers.as_ref() != Some(&peers) {
             self.peers = Some(peers.clone());
             self.step(Event::Peers(peers));

@@ -27,6 +27,8 @@ pub(crate) enum News {
     Pod(Option<Box<pod::Object>>),
     /// The pods of the election, best-ranked first.
     Peers(Vec<Labelled>),
+    /// What was told of them may be something else by now.
+    PeersStale,
     /// It is forbidden to list or to watch these.
     Forbidden(Kind),
 }
@@ -66,7 +68,7 @@ pub(crate) fn start(
     let named = |name: &str| Selector::Name(name.to_owned());
 
     let own = feed(Kind::Pod, named(watched.identity.pod.as_str()), Some(POLL));
-    tasks.spawn(follow(own, out.clone(), |change| Some(own_pod(change))));
+    tasks.spawn(follow(own, out.clone(), own_pod));
 
     let peers = Peers::new(
         watched.lease,
@@ -106,25 +108,29 @@ async fn rank(
     out: mpsc::Sender<News>,
 ) -> Result<(), Closed> {
     loop {
-        let ranking = tokio::select! {
-            Some(change) = pods.recv() => peers.take(change),
-            Some(change) = cordoned.recv() => peers.take_cordoned(change),
+        let news = tokio::select! {
+            Some(change) = pods.recv() => {
+                let stale = matches!(change, Change::Stale).then_some(News::PeersStale);
+                peers.take(change).map(News::Peers).or(stale)
+            }
+            Some(change) = cordoned.recv() => peers.take_cordoned(change).map(News::Peers),
             else => return Err(Closed),
         };
-        if let Some(ranking) = ranking {
-            let news = News::Peers(ranking);
+        if let Some(news) = news {
             out.send(news).await.map_err(|_| Closed)?;
         }
     }
 }
 
-fn own_pod(change: Change<pod::Object>) -> News {
-    match change {
-        Change::All(mut pods) => News::Pod(pods.pop().map(Box::new)),
-        Change::Put(pod) => News::Pod(Some(Box::new(pod))),
-        Change::Gone(_) => News::Pod(None),
-        Change::Unavailable => News::Forbidden(Kind::Pod),
-    }
+fn own_pod(change: Change<pod::Object>) -> Option<News> {
+    let pod = match change {
+        Change::All(mut pods) => pods.pop(),
+        Change::Put(pod) => Some(pod),
+        Change::Gone(_) => None,
+        Change::Stale => return None,
+        Change::Unavailable => return Some(News::Forbidden(Kind::Pod)),
+    };
+    Some(News::Pod(pod.map(Box::new)))
 }
 
 fn one_service(index: usize, change: Change<service::Object>) -> Option<News> {
@@ -132,6 +138,7 @@ fn one_service(index: usize, change: Change<service::Object>) -> Option<News> {
         Change::All(mut services) => services.pop(),
         Change::Put(service) => Some(service),
         Change::Gone(_) => None,
+        Change::Stale => return None,
         Change::Unavailable => return Some(News::Service(index, None)),
     };
     let sight = match object.map(service::Sight::of) {
@@ -150,6 +157,7 @@ fn the_lease(change: Change<Value>) -> Option<News> {
         Change::All(mut leases) => leases.pop(),
         Change::Put(lease) => Some(lease),
         Change::Gone(_) => None,
+        Change::Stale => return None,
         Change::Unavailable => return Some(News::Forbidden(Kind::Lease)),
     };
     match raw.map(lease::Object::parse).transpose() {

@@ -25,6 +25,8 @@ pub(crate) struct Peers {
     /// Who was unready so lately ranks behind the others.
     rest: Duration,
     pods: BTreeMap<String, Ranked>,
+    /// Their watch is broken.
+    stale: bool,
     /// The cordoned nodes, as far as they may be read.
     cordoned: BTreeSet<String>,
 }
@@ -60,15 +62,18 @@ impl Peers {
             clock,
             rest,
             pods: BTreeMap::new(),
+            stale: false,
             cordoned: BTreeSet::new(),
         }
     }
 
-    /// Takes a change of the pods; the new list, if it is another one.
+    /// Takes a change of the pods; the new list, if it is another one, or the first after their watch
+    /// broke.
     pub(crate) fn take(&mut self, change: Change<Object>) -> Option<Vec<Labelled>> {
         let before = self.ranking();
         match change {
             Change::All(pods) => {
+                self.stale = false;
                 let known = std::mem::take(&mut self.pods);
                 for pod in pods {
                     self.put(&pod, known.get(&pod.metadata.name));
@@ -82,6 +87,10 @@ impl Peers {
             Change::Gone(pod) => {
                 self.pods.remove(&pod.metadata.name);
             }
+            Change::Stale => {
+                self.stale = true;
+                return None;
+            }
             Change::Unavailable => {
                 self.pods.clear();
             }
@@ -89,7 +98,8 @@ impl Peers {
         Some(self.ranking()).filter(|after| *after != before)
     }
 
-    /// Takes a change of the cordoned nodes; the new list, if it is another one.
+    /// Takes a change of the cordoned nodes; the new list, if it is another one and the pods' watch
+    /// works.
     pub(crate) fn take_cordoned(&mut self, change: Change<node::Object>) -> Option<Vec<Labelled>> {
         let (before, known) = (self.ranking(), self.cordoned.clone());
         match change {
@@ -102,12 +112,13 @@ impl Peers {
             Change::Gone(node) => {
                 self.cordoned.remove(&node.metadata.name);
             }
+            Change::Stale => {}
             Change::Unavailable => self.cordoned.clear(),
         }
         if self.cordoned != known {
             debug!(nodes = ?self.cordoned, "cordoned nodes");
         }
-        Some(self.ranking()).filter(|after| *after != before)
+        Some(self.ranking()).filter(|after| *after != before && !self.stale)
     }
 
     fn put(&mut self, pod: &Object, known: Option<&Ranked>) {
@@ -383,6 +394,23 @@ mod tests {
         assert_eq!(names_of(&ranking), ["b", "a", "c", "d"]);
         let ranking = peers.take_cordoned(Change::Unavailable).unwrap();
         assert_eq!(names_of(&ranking), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn while_the_pods_watch_is_broken_nothing_is_told_until_it_shows_all_again() {
+        let mut peers = election();
+        let mut here = pod("a", "2026-01-01T00:00:00Z", &injected());
+        here["spec"]["nodeName"] = json!("n1");
+        let all = vec![
+            object(here),
+            object(pod("b", "2026-01-01T00:00:01Z", &injected())),
+        ];
+        peers.take(Change::All(all.clone()));
+        assert!(peers.take(Change::Stale).is_none());
+        assert!(peers.take_cordoned(Change::Put(node("n1"))).is_none());
+        let ranking = peers.take(Change::All(all)).unwrap();
+        assert_eq!(names_of(&ranking), ["b", "a"]);
+        assert!(peers.take_cordoned(Change::Gone(node("n1"))).is_some());
     }
 
     #[test]

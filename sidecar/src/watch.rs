@@ -56,6 +56,8 @@ pub(crate) enum Change<T> {
     Put(T),
     /// This was deleted.
     Gone(T),
+    /// What was told may be something else by now: all there are follow when they can be had.
+    Stale,
     /// It is forbidden to look.
     Unavailable,
 }
@@ -66,8 +68,10 @@ pub(crate) struct Closed;
 
 /// Why a watch ended.
 enum End {
-    /// As agreed, or at our own wish.
+    /// As agreed, or because it was silent.
     Over,
+    /// Somebody who has just reached the API server doubts the connection.
+    Doubted,
     /// Its revision is too old, or what it delivers makes no sense.
     Lost,
     /// The connection, or the API server, failed.
@@ -97,11 +101,17 @@ where
     loop {
         let opened = tokio::time::Instant::now();
         let end = list_and_watch(&mut feed, &out, &mut convert, &mut backoff).await?;
+        send(&out, convert(Change::Stale)).await?;
         if opened.elapsed() > FORBIDDEN.1 {
             refusals = 0;
         }
+        if matches!(end, End::Doubted) {
+            backoff = Backoff::default();
+        }
         match end {
-            End::Over | End::Lost | End::Failed => backoff.pause(&mut feed.reopen).await,
+            End::Over | End::Doubted | End::Lost | End::Failed => {
+                backoff.pause(&mut feed.reopen).await;
+            }
             End::Forbidden => {
                 refusals = refusals.saturating_add(1);
                 if refusals == PATIENCE {
@@ -170,10 +180,15 @@ where
     let length = if feed.optional { SELDOM } else { LENGTH };
     let seconds = shortened(length).as_secs();
     let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-    let stream = feed
+    let opening = feed
         .api
-        .watch::<T>(feed.kind, &feed.selector, version, seconds, ANSWER)
-        .await;
+        .watch::<T>(feed.kind, &feed.selector, version, seconds, ANSWER);
+    let stream = tokio::select! {
+        stream = opening => stream,
+        changed = feed.reopen.changed() => {
+            return changed.map(|()| End::Doubted).map_err(|_| Closed);
+        }
+    };
     let mut stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
@@ -189,7 +204,7 @@ where
         let event = tokio::select! {
             event = timeout(SILENCE, stream.next()) => event,
             changed = feed.reopen.changed() => {
-                return changed.map(|()| End::Over).map_err(|_| Closed);
+                return changed.map(|()| End::Doubted).map_err(|_| Closed);
             }
         };
         let change = match event {

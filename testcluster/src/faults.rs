@@ -47,6 +47,8 @@ pub struct Asked {
     pub resource: String,
     /// The object's name; empty for lists and watches.
     pub name: String,
+    /// Whether it asks for objects by their labels.
+    pub by_label: bool,
     /// Whether the answer goes on for ever.
     pub watch: bool,
     /// The number of the connection by which it came.
@@ -342,6 +344,7 @@ async fn read(
         method: head.method.clone(),
         resource: words.next().unwrap_or_default().to_owned(),
         name: words.next().unwrap_or_default().to_owned(),
+        by_label: rest.contains("labelSelector="),
         watch: rest.contains("watch=true"),
         connection,
         token: head.headers.get(AUTHORIZATION).and_then(token),

@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,10 +14,14 @@ use hyper::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde_json::json;
-use testcluster::{Asked, Fate, Signal};
+use testcluster::{Asked, Change, Fate, Kind, Signal};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::scene;
+use crate::{
+    scene,
+    support::{SIDECAR, Scene},
+};
 
 fn renews(asked: &Asked) -> bool {
     asked.method == Method::PUT && asked.resource == "leases"
@@ -106,6 +113,76 @@ async fn lists_of_an_api_server_that_lags_behind_mislead_nobody() {
     assert_eq!(leaders.first(), Some(&first.pod));
     assert_eq!(leaders.get(1), Some(&second.pod));
     assert_eq!(leaders.last(), Some(&first.pod));
+}
+
+/// After a pause of the API server the pods' list is late, and the one that the leader would name by
+/// what it knows turns unready before the leader does.
+#[tokio::test]
+async fn an_unready_leader_names_nobody_by_what_it_knew_before_the_api_server_was_away() {
+    let (scene, faults) = scene("blind").await;
+    // The leader waits for one lease: long enough for what follows.
+    let long = json!({"service-leader-election/lease-duration": "30"});
+    let first = scene.elect("web", 3, long).await;
+    let pods = scene.pods("web").await;
+    let mut others = pods
+        .iter()
+        .map(Pod::name_any)
+        .filter(|pod| *pod != first.pod);
+    let (best, last) = (others.next().unwrap(), others.next().unwrap());
+    // Who was unready of late ranks behind.
+    scene.set_ready(&last, false).await;
+    scene.set_ready(&last, true).await;
+
+    let released = CancellationToken::new();
+    let held = Arc::new(AtomicBool::new(false));
+    let (token, holds, leader) = (released.clone(), Arc::clone(&held), first.pod.clone());
+    let refused = AtomicBool::new(false);
+    faults.judge(move |asked| {
+        if asked.pod != leader {
+            return Fate::Pass;
+        }
+        if renews(asked) && !refused.swap(true, Ordering::Relaxed) {
+            return Fate::Refuse;
+        }
+        if asked.resource == "pods" && asked.by_label {
+            holds.store(true, Ordering::Relaxed);
+            return Fate::Hold(token.clone());
+        }
+        Fate::Pass
+    });
+    scene
+        .eventually("the leader asks for the pods again", async || {
+            held.load(Ordering::Relaxed).then_some(())
+        })
+        .await;
+    scene.set_ready(&best, false).await;
+    let known = unready_reports(&scene, &first.pod);
+    scene.set_ready(&first.pod, false).await;
+    scene
+        .eventually("the leader knows that it is unready", async || {
+            (unready_reports(&scene, &first.pod) > known).then_some(())
+        })
+        .await;
+    released.cancel();
+    let second = scene.next("web", &first).await;
+    assert_eq!(second.pod, last);
+    assert_eq!(scene.leaders("web").await, [first.pod, last]);
+    let changes = scene.record.changes().await.unwrap();
+    let named = |change: &Change| {
+        let lease = change
+            .object
+            .as_ref()
+            .filter(|_| change.kind == Kind::Lease);
+        lease.is_some_and(|lease| lease["spec"]["holderIdentity"] == best.as_str())
+    };
+    assert!(!changes.iter().any(named), "{best} was named while unready");
+}
+
+/// How often a sidecar has said that its pod may not lead.
+fn unready_reports(scene: &Scene, pod: &str) -> usize {
+    let node = scene.cluster.node();
+    let logs = node.logs(&scene.namespace, pod, SIDECAR).unwrap();
+    logs.matches("\"candidate\":false").count()
 }
 
 /// The client reads its token's file anew every minute. An old token is not taken once a new one was
