@@ -28,11 +28,14 @@ pub(crate) fn nearest(
 
 /// How many letters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
+    // What both begin with costs nothing, and all keys begin alike.
+    let begin = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+    let b: Vec<char> = b.chars().skip(begin).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().skip(begin).enumerate() {
         let mut next = vec![i + 1];
         let mut left = i + 1;
-        for (y, (above_left, above)) in b.chars().zip(row.iter().zip(row.iter().skip(1))) {
+        for (&y, (above_left, above)) in b.iter().zip(row.iter().zip(row.iter().skip(1))) {
             left = (above_left + usize::from(x != y))
                 .min(above + 1)
                 .min(left + 1);
@@ -68,6 +71,8 @@ mod tests {
             ("", "abc", 3),
             ("kitten", "sitting", 3),
             ("lease", "lease", 0),
+            ("lease", "leases", 1),
+            ("ünder", "ünter", 1),
         ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }

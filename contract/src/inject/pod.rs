@@ -80,8 +80,7 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
 
 /// Takes our label out, with which the Service would select a pod that is a mere copy.
 fn unlabelled(request: &Request<'_>, reason: Reason) -> Decision {
-    let labels = request.object.pointer("/metadata/labels");
-    if labels.and_then(|labels| labels.get(names::LABEL)).is_none() {
+    if template::label(request.object).is_none() {
         return unchanged(reason);
     }
     let path = PointerBuf::from_tokens(["metadata", "labels", names::LABEL]);
@@ -102,4 +101,63 @@ fn ending(metadata: Option<&Value>) -> Option<Ending> {
     let controller = workload::controller(metadata)?;
     let text = |key| controller.get(key)?.as_str();
     Ending::of(text("apiVersion")?, text("kind")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::uninject, *};
+    use crate::{facts::Facts, inject::PullPolicy, names::annotation};
+
+    /// What becomes of a new pod.
+    fn created(pod: &Value) -> Value {
+        let request = Request {
+            kind: Kind::Pod,
+            object: pod,
+            old: None,
+            facts: &Facts::default(),
+        };
+        let settings = Settings {
+            image: "sidecar:1".to_owned(),
+            pull_policy: PullPolicy::default(),
+            native: true,
+            run_as_user: None,
+        };
+        let decision = decide(&request, &settings).unwrap();
+        patched(pod, &decision.patch)
+    }
+
+    fn patched(pod: &Value, patch: &Patch) -> Value {
+        let mut pod = pod.clone();
+        json_patch::patch(&mut pod, patch).unwrap();
+        pod
+    }
+
+    #[test]
+    fn an_account_under_its_fields_old_name_comes_back() {
+        let pod = json!({
+            "metadata": { "annotations": { annotation::SERVICE: "web" } },
+            "spec": { "serviceAccount": "default", "containers": [{ "name": "app" }] },
+        });
+        let injected = created(&pod);
+        let generated = "service-leader-election-web";
+        assert_eq!(injected["spec"]["serviceAccount"], generated);
+        let out = patched(&injected, &uninject(Kind::Pod, &injected));
+        assert_eq!(workload::account(&out), Some("default"));
+    }
+
+    #[test]
+    fn a_label_that_is_no_text_is_left_to_the_api_server() {
+        for annotations in [json!({}), json!({ annotation::SERVICE: "web" })] {
+            let metadata = json!({ "labels": { names::LABEL: null }, "annotations": annotations });
+            let spec = json!({ "containers": [{ "name": "app" }] });
+            let once = created(&json!({ "metadata": metadata, "spec": spec }));
+            assert_eq!(
+                once["metadata"]["labels"].get(names::LABEL),
+                Some(&Value::Null)
+            );
+            assert_eq!(created(&once), once);
+        }
+    }
 }

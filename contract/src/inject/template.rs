@@ -32,16 +32,21 @@ impl Injection<'_> {
     pub(super) fn apply(&self, plain: Value) -> Result<Value, Denied> {
         self.check(&plain)?;
         let mut template = plain;
+        if !is_readable(&template) {
+            return Ok(template);
+        }
         let mut record = Record::default();
         let default_container = first_container(&template);
-        let account = workload::written_account(self.request.kind, &template).map(str::to_owned);
+        let is_written = workload::written_account(self.request.kind, &template).is_some();
+        let before = workload::account(&template).map(str::to_owned);
         let Some(map) = template.as_object_mut() else {
             return Ok(template);
         };
         let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) else {
             return Ok(template);
         };
-        if account.is_none() && !pod::keeps_account(self.request, self.spec) {
+        if !is_written && !pod::keeps_account(self.request, self.spec) {
+            record.account_before = before;
             self.account(spec, &mut record);
         }
         self.containers(spec, &mut record);
@@ -95,11 +100,6 @@ impl Injection<'_> {
         }
         let name =
             named.unwrap_or_else(|| names::default_name(self.spec.services.first().as_str()));
-        record.account_before = spec
-            .get("serviceAccountName")
-            .and_then(Value::as_str)
-            .filter(|before| !before.is_empty())
-            .map(str::to_owned);
         // The field's forerunner, where the API server has filled it in already.
         let mirror = workload::template(self.request.kind, self.request.object)
             .and_then(|template| template.pointer("/spec/serviceAccount"));
@@ -120,9 +120,10 @@ impl Injection<'_> {
             return;
         };
         if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut)
-            && let Some(Value::String(label)) = labels.remove(names::LABEL)
+            && let Some(label) = labels.get(names::LABEL).and_then(Value::as_str)
         {
-            record.label = Some(label);
+            record.label = Some(label.to_owned());
+            labels.remove(names::LABEL);
         }
         if self.request.kind == Kind::Pod
             && let Some(labels) = child(metadata, "labels", Created::Labels, record)
@@ -198,6 +199,24 @@ impl Injection<'_> {
     }
 }
 
+/// Whether all that injection looks at is of the type that it must be, or null, which is nothing.
+fn is_readable(template: &Value) -> bool {
+    const CONTAINERS: &str = "/spec/containers";
+    const LISTS: [&str; 2] = ["/spec/initContainers", "/spec/volumes"];
+    const MAPS: [&str; 3] = ["/metadata", "/metadata/labels", "/metadata/annotations"];
+    const TEXTS: [&str; 2] = ["/spec/serviceAccountName", "/spec/serviceAccount"];
+    const FLAGS: [&str; 1] = ["/spec/automountServiceAccountToken"];
+    let all = |paths: &[&str], is: fn(&Value) -> bool| {
+        let found = |path: &&str| template.pointer(path).filter(|it| !it.is_null());
+        paths.iter().filter_map(found).all(is)
+    };
+    template.pointer(CONTAINERS).is_some_and(Value::is_array)
+        && all(&LISTS, Value::is_array)
+        && all(&MAPS, Value::is_object)
+        && all(&TEXTS, Value::is_string)
+        && all(&FLAGS, Value::is_boolean)
+}
+
 fn selects_by_our_label(object: &Value) -> bool {
     let labels = object.pointer("/spec/selector/matchLabels");
     labels.and_then(|labels| labels.get(names::LABEL)).is_some()
@@ -216,6 +235,11 @@ pub(super) fn sidecar(template: &Value) -> Option<&str> {
                 || text(container, "image").is_some_and(is_originals)
         })
         .find_map(|container| text(container, "name"))
+}
+
+/// The value of our label, with which a pod would be selected that is a mere copy.
+pub(super) fn label(template: &Value) -> Option<&str> {
+    text(template.pointer("/metadata/labels")?, names::LABEL)
 }
 
 /// Whether the last part of an image's path, without tag and digest, is the product's name.
@@ -256,21 +280,21 @@ pub(super) fn patch(kind: Kind, template: &Value, wanted: &Value) -> Patch {
     Patch(operations.collect())
 }
 
-/// The map at `key`, made where it is absent.
+/// The map at `key`, made where it is absent or null, which is the same.
 fn child<'a>(
     parent: &'a mut Map<String, Value>,
     key: &str,
     created: Created,
     record: &mut Record,
 ) -> Option<&'a mut Map<String, Value>> {
-    if !parent.contains_key(key) {
+    if parent.get(key).is_none_or(Value::is_null) {
         parent.insert(key.to_owned(), json!({}));
         record.created.push(created);
     }
     parent.get_mut(key)?.as_object_mut()
 }
 
-/// Appends to the list at `key`, which is made where it is absent.
+/// Appends to the list at `key`, which is made where it is absent or null.
 fn push(
     spec: &mut Map<String, Value>,
     key: &str,
@@ -278,7 +302,7 @@ fn push(
     created: Created,
     record: &mut Record,
 ) {
-    if !spec.contains_key(key) {
+    if spec.get(key).is_none_or(Value::is_null) {
         spec.insert(key.to_owned(), json!([]));
         record.created.push(created);
     }

@@ -38,11 +38,7 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
     let mut warnings = Warnings::default();
     warnings.unknown_keys(request.object.get("metadata"), "");
     if request.kind == Kind::Pod {
-        if plain
-            .pointer("/metadata/labels")
-            .and_then(|labels| labels.get(names::LABEL))
-            .is_some()
-        {
+        if template::label(plain).is_some() {
             warnings.label();
         }
     } else {

@@ -78,7 +78,8 @@ fn json(text: &str) -> Option<Vec<Document>> {
     let mut documents = Vec::new();
     let mut end = 0;
     while let Some(value) = values.next() {
-        let value: Value = value.ok()?;
+        // Anything else among them could not be told from them in what is written.
+        let value: Value = value.ok().filter(Value::is_object)?;
         let next = start + values.byte_offset();
         let part = text.get(end..next)?;
         let body = part.trim_start_matches(MARK).trim_start();
@@ -306,5 +307,10 @@ mod tests {
         assert!(error.starts_with("document 2 is no YAML: "), "{error}");
         assert!(error.contains("line 5"), "{error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_number_after_json_objects_is_no_document() {
+        assert!(read("{\"a\": 1}\n0\n").is_err());
     }
 }

@@ -5,12 +5,21 @@
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Options, SerializerOptions};
 
+/// How many values a document may have for each of its bytes, with what its aliases stand for, and how
+/// many bytes of text: none that people write comes near it, and none takes memory without bound.
+const MOST_VALUES: usize = 2;
+const MOST_TEXT: usize = 64;
+
 /// Reads one document. Of a key that is written twice the last value counts, as in kubectl.
 pub(super) fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
     let options: Options = serde_saphyr::options! {
         legacy_octal_numbers: true,
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_nodes: MOST_VALUES * (text.len() + 1),
+            max_total_scalar_bytes: MOST_TEXT * (text.len() + 1),
+        },
     };
     serde_saphyr::from_str_with_options(text, options)
 }
@@ -53,6 +62,15 @@ mod tests {
             "yes"
         ]);
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn aliases_stand_for_no_more_than_people_write() {
+        let text = "\n  - a long word\n  - another long word";
+        let shared = format!("a: &a{text}\nb: [*a, *a, *a]\n");
+        assert_eq!(read(&shared).unwrap()["b"][2][1], "another long word");
+        let bomb = "a: &a [x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b]\nd: [*c,*c,*c]\n";
+        assert!(read(bomb).is_err());
     }
 
     #[test]
