@@ -4,6 +4,8 @@
 
 mod account;
 mod body;
+#[cfg(test)]
+mod fuzz;
 mod review;
 mod room;
 pub(crate) mod services;

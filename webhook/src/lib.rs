@@ -9,6 +9,8 @@ mod certificates;
 mod clock;
 mod cluster;
 mod controller;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod listener;
 mod log;

@@ -5,6 +5,8 @@
 
 mod documents;
 mod explain;
+#[cfg(test)]
+mod fuzz;
 mod grants;
 mod live;
 mod manifests;

@@ -1,5 +1,7 @@
 //! The long runs, of which a change is tested with slices.
 
+mod fuzz;
+
 use anyhow::Result;
 use clap::ValueEnum as _;
 use tokio::process::Command;
@@ -24,6 +26,12 @@ pub(crate) struct Args {
     /// How often the election tests run
     #[arg(long, default_value_t = 5)]
     repeat: u32,
+    /// How many generated workloads each property of the injection is tried on
+    #[arg(long, default_value_t = 100_000)]
+    workloads: u32,
+    /// For how many minutes each kind of input is fuzzed
+    #[arg(long, default_value_t = 10)]
+    fuzz: u32,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -44,6 +52,12 @@ enum Proof {
     Soak,
     /// The election tests, again and again
     Elections,
+    /// The properties of the injection, on generated workloads
+    Properties,
+    /// What Pod Security "restricted" admits before an injection it admits after it, on the real API server
+    Restricted,
+    /// Whatever the webhook and the commands are sent, led by coverage
+    Fuzz,
 }
 
 impl Args {
@@ -69,6 +83,8 @@ impl Args {
             seeds,
             soak,
             repeat,
+            workloads,
+            fuzz: minutes_of_fuzz,
         } = self;
         let minutes = soak * 60;
         let part = match proof {
@@ -108,6 +124,21 @@ impl Args {
                     })
                     .collect();
             }
+            Proof::Properties => Part {
+                name: format!("the properties of the injection, on {workloads} workloads each"),
+                remedy: "the smallest workload that breaks one is printed above",
+                command: with(
+                    test(&["--release", "-p", "workloads", "--test", "properties"]),
+                    "WORKLOADS",
+                    workloads,
+                ),
+            },
+            Proof::Restricted => Part {
+                name: "restricted before an injection, restricted after it".to_owned(),
+                remedy: "the pod that is refused is printed above",
+                command: with(real("restricted", ""), "RESTRICTED", &5_000),
+            },
+            Proof::Fuzz => return fuzz::TARGETS.map(|it| it.part(*minutes_of_fuzz)).into(),
         };
         vec![part]
     }

@@ -18,7 +18,7 @@ use super::{uid, unread::Unread};
 const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// No name of anything in the API is longer.
-const LONGEST: usize = 253;
+pub(super) const LONGEST: usize = 253;
 
 /// No facts yet: they cost a request, and not every review needs them.
 static NO_FACTS: std::sync::LazyLock<Facts> = std::sync::LazyLock::new(Facts::default);

@@ -3,19 +3,27 @@
 use super::graph::Graph;
 
 /// Each crate of the workspace, with those that it may use.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("contract", &[]),
     ("election", &[]),
     ("certs", &[]),
     ("sidecar", &["contract", "election"]),
     ("webhook", &["certs", "contract"]),
     ("simulator", &["election"]),
+    ("workloads", &["contract"]),
     ("testcluster", &["certs"]),
     ("xtask", &["contract", "testcluster"]),
 ];
 
 /// What the tests of any crate but a pure one may use besides.
-const FOR_TESTS: [&str; 5] = ["certs", "contract", "election", "simulator", "testcluster"];
+const FOR_TESTS: [&str; 6] = [
+    "certs",
+    "contract",
+    "election",
+    "simulator",
+    "testcluster",
+    "workloads",
+];
 
 const PURE: [&str; 2] = ["contract", "election"];
 
