@@ -33,7 +33,7 @@ pub struct Settings {
     pub pull_policy: PullPolicy,
     /// Whether the cluster runs init containers with `restartPolicy: Always` (1.29 and newer).
     pub native: bool,
-    /// The sidecar's user; None leaves it to the image, or to the cluster (OpenShift).
+    /// The sidecar's user; None leaves it to the image, or to the cluster (OpenShift), save beside root.
     pub run_as_user: Option<u32>,
 }
 

@@ -21,7 +21,11 @@ pub(crate) const CPU_REQUEST: &str = "10m";
 pub(crate) const MEMORY_REQUEST: &str = "16Mi";
 pub(crate) const MEMORY_LIMIT: &str = "64Mi";
 
-pub(super) fn container(spec: &Spec, settings: &Settings) -> Value {
+/// The image's own user, as its Dockerfile has it.
+const USER: u32 = 65532;
+
+/// The container as it goes into the spec of a pod.
+pub(super) fn container(spec: &Spec, settings: &Settings, pod: &Map<String, Value>) -> Value {
     let port = spec.port.number();
     let mut container = json!({
         "name": names::CONTAINER,
@@ -30,7 +34,7 @@ pub(super) fn container(spec: &Spec, settings: &Settings) -> Value {
         "env": environment(spec),
         "ports": [{ "name": names::PORT_NAME, "containerPort": port, "protocol": "TCP" }],
         "resources": resources(&spec.resources),
-        "securityContext": security_context(settings),
+        "securityContext": security_context(user(settings, pod)),
         // Neither waits for leadership: a standby is as healthy as a leader.
         "startupProbe": probe(port, 1, 60),
         "livenessProbe": probe(port, 10, 3),
@@ -113,8 +117,18 @@ fn probe(port: u16, period: u32, failures: u32) -> Value {
     })
 }
 
+/// As whom the sidecar runs; None leaves it to the pod, the image, or the cluster. Of root by the pod's
+/// word kubelet would start no container that may not be root.
+fn user(settings: &Settings, pod: &Map<String, Value>) -> Option<u32> {
+    let user = pod
+        .get("securityContext")
+        .and_then(|it| it.get("runAsUser"));
+    let is_root = user.and_then(Value::as_u64) == Some(0);
+    settings.run_as_user.or(is_root.then_some(USER))
+}
+
 /// What Pod Security "restricted" asks of a container, whatever the pod says.
-fn security_context(settings: &Settings) -> Value {
+fn security_context(user: Option<u32>) -> Value {
     let mut context = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": { "drop": ["ALL"] },
@@ -122,7 +136,7 @@ fn security_context(settings: &Settings) -> Value {
         "runAsNonRoot": true,
         "seccompProfile": { "type": "RuntimeDefault" },
     });
-    if let (Some(user), Some(context)) = (settings.run_as_user, context.as_object_mut()) {
+    if let (Some(user), Some(context)) = (user, context.as_object_mut()) {
         context.insert("runAsUser".to_owned(), Value::from(user));
     }
     context
@@ -177,5 +191,17 @@ fn agreed<'a>(
                 }),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_is_that_of_the_image() {
+        let image = include_str!("../../../Dockerfile.sidecar");
+        let line = format!("USER {USER}:{USER}");
+        assert!(image.lines().any(|it| it == line), "{image}");
     }
 }

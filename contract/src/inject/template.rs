@@ -55,7 +55,7 @@ impl Injection<'_> {
     }
 
     fn containers(&self, spec: &mut Map<String, Value>, record: &mut Record) {
-        let container = sidecar::container(self.spec, self.settings);
+        let container = sidecar::container(self.spec, self.settings, spec);
         if self.settings.native {
             push(
                 spec,
