@@ -26,7 +26,8 @@ const MOST: usize = 255;
 /// How many there are at most: of more, the API server would hand on the beginnings only.
 const AT_MOST: usize = 16;
 
-/// How many misspelt keys of a place are told, so that other warnings have room beside them.
+/// How many keys of a place are told, if they are misspelt or overruled, so that other warnings have
+/// room beside them.
 const MOST_KEYS: usize = 8;
 
 /// Warnings, in the order in which they were found.
@@ -43,6 +44,7 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
         }
     } else {
         warnings.unknown_keys(plain.get("metadata"), " on the template");
+        warnings.overruled(request, plain);
     }
     for service in spec.services.iter() {
         warnings.service(request, service, plain);
@@ -112,6 +114,22 @@ impl Warnings {
             self.add(&format!(
                 "annotation {}{place} has no effect: did you mean {nearest}?",
                 quoted(key)
+            ));
+        }
+    }
+
+    /// Known keys of the template that the workload's own annotations do not say as well.
+    fn overruled(&mut self, request: &Request<'_>, plain: &Value) {
+        let own = annotations::ours(request.object.get("metadata"));
+        let on_the_template = annotations::ours(plain.get("metadata"));
+        let overruled = on_the_template
+            .iter()
+            .filter(|(key, value)| annotations::is_known(key) && own.get(*key) != Some(value));
+        for (key, _) in overruled.take(MOST_KEYS) {
+            self.add(&format!(
+                "annotation {key} on the template has no effect, for the {}'s own annotations count: \
+                 write it there",
+                request.kind.as_str()
             ));
         }
     }
