@@ -183,7 +183,10 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
         Wish::Elect(spec) => elect(request, settings, &spec),
         Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
         Wish::Nothing => Ok(Decision {
-            warnings: warnings::without_service(metadata),
+            warnings: warnings::without_service(
+                metadata,
+                workload::template(request.kind, request.object),
+            ),
             ..take_out(request, Reason::NotAnnotated)
         }),
     }

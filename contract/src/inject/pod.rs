@@ -43,7 +43,7 @@ pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decis
         Wish::KeepOut => Ok(unlabelled(request, Reason::KeptOut)),
         Wish::Nothing => {
             let mut decision = unlabelled(request, Reason::NotAnnotated);
-            let more = warnings::without_service(metadata);
+            let more = warnings::without_service(metadata, None);
             decision.warnings.extend(more);
             Ok(decision)
         }

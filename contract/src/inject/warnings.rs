@@ -12,7 +12,7 @@ use super::{
     token::Token,
 };
 use crate::{
-    annotations::{self, Spec},
+    annotations::{self, Spec, Wish},
     facts::{Selecting, ServiceFact},
     names::{self, annotation},
     values::{AccountName, ServiceName},
@@ -61,16 +61,21 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
     warnings
 }
 
-/// What can be said of annotations none of which names a Service.
-pub(super) fn without_service(metadata: Option<&Value>) -> Vec<String> {
+/// What can be said of annotations none of which names a Service, and of those of the object's
+/// template: its pods are made by a controller, to which nobody listens.
+pub(super) fn without_service(metadata: Option<&Value>, template: Option<&Value>) -> Vec<String> {
     let mut warnings = Warnings::default();
     warnings.unknown_keys(metadata, "");
-    for key in annotations::ours(metadata).keys() {
-        if annotations::is_known(key) && key != annotation::INJECT {
-            warnings.add(&format!(
-                "annotation {key} has no effect without {}: write the name of a Service there",
-                annotation::SERVICE
-            ));
+    warnings.ineffective(metadata);
+    let of_pods = template.and_then(|template| template.get("metadata"));
+    warnings.unknown_keys(of_pods, " on the template");
+    match annotations::parse(of_pods) {
+        Ok(Wish::Nothing) => warnings.ineffective(of_pods),
+        Ok(Wish::Elect(_) | Wish::KeepOut) => {}
+        Err(errors) => {
+            for error in errors {
+                warnings.add(&format!("no pod of the template can be created: {error}"));
+            }
         }
     }
     warnings.list()
@@ -107,6 +112,18 @@ impl Warnings {
              sets it",
             names::LABEL
         ));
+    }
+
+    /// Known keys beside which no Service is named.
+    fn ineffective(&mut self, metadata: Option<&Value>) {
+        for key in annotations::ours(metadata).keys() {
+            if annotations::is_known(key) && key != annotation::INJECT {
+                self.add(&format!(
+                    "annotation {key} has no effect without {}: write the name of a Service there",
+                    annotation::SERVICE
+                ));
+            }
+        }
     }
 
     fn unknown_keys(&mut self, metadata: Option<&Value>, place: &str) {
