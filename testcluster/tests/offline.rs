@@ -223,7 +223,10 @@ async fn an_election_runs_without_the_webhook_and_can_be_explained() {
     let user = format!("system:serviceaccount:{}:{account}", scene.namespace);
     for line in [
         "web: it selects app=web".to_owned(),
-        "changes: none, for the sidecar is there already".to_owned(),
+        "webhook: workloads.service-leader-election.io".to_owned(),
+        "the namespace: it asks for no service mesh".to_owned(),
+        "decision: kept".to_owned(),
+        "changes: none".to_owned(),
         format!("rights of {user}:"),
         "services/web: get yes, list yes, patch yes, watch yes".to_owned(),
         "pods: get yes, list yes, patch yes, watch yes".to_owned(),

@@ -12,6 +12,7 @@ mod live;
 mod manifests;
 mod place;
 mod rights;
+mod rules;
 mod sources;
 mod yaml;
 
@@ -105,7 +106,7 @@ pub(crate) async fn explain(explain: Explain, cluster: Option<(Cluster, String)>
         for (place, object) in manifests.objects() {
             let mut steps = Steps::under(&heading(&place));
             let facts = manifests.facts(object);
-            admitted &= explain::explain(&mut steps, object, &facts, &settings);
+            admitted &= explain::explain(&mut steps, object, None, &facts, &settings);
             texts.push(steps.text());
         }
     }
@@ -166,7 +167,7 @@ fn is_done(manifests: &Manifests) -> bool {
 /// Tells warnings and errors. Whether there is no error.
 fn tell(manifests: &Manifests) -> bool {
     let report = &manifests.report;
-    for (object, text) in &report.warnings {
+    for (object, text) in report.warnings.iter().chain(&report.left) {
         say(&format!("warning: {object}: {text}"));
     }
     for error in &report.errors {

@@ -5,7 +5,7 @@
 use contract::{
     annotations::{self, Spec, Wish},
     facts::{Facts, ServiceFact},
-    inject::{Decision, Reason, Settings},
+    inject::{Decision, Denied, Reason, Settings},
     names::{self, annotation},
     values::{AccountName, ContainerName, LogLevel, Port, Quantity, ServiceName, Start},
     workload::{Ending, Kind},
@@ -13,7 +13,7 @@ use contract::{
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::{manifests, place::Identity, yaml};
+use super::{manifests, place::Identity, rules, yaml};
 
 /// Numbered steps under a heading.
 #[derive(Debug)]
@@ -48,17 +48,19 @@ impl Steps {
     }
 }
 
-/// Explains what the injector decides of an object. Whether it is let in.
+/// Explains what the injector decides of an object, which may stand in a cluster already, and of the
+/// pods that are made of it, where that is not the same. Whether they are let in.
 pub(super) fn explain(
     steps: &mut Steps,
     object: &Value,
+    old: Option<&Value>,
     facts: &Facts,
     settings: &Settings,
 ) -> bool {
     let Identity {
         api_version, kind, ..
     } = Identity::of(object);
-    let Some(decided) = manifests::decide(object, facts, settings) else {
+    let Some(decided) = manifests::decide(object, old, facts, settings) else {
         let kinds: Vec<_> = Kind::ALL
             .iter()
             .map(|kind| format!("{} of {}", kind.as_str(), kind.api_version()))
@@ -76,6 +78,27 @@ pub(super) fn explain(
         }
         None => format!("kind: {kind} of {api_version} bears a pod template"),
     });
+    steps.step(&format!("webhook: {}", rules::asked(object)));
+    let is_let_in = judged(steps, object, decided, facts);
+    let Some(pod) = manifests::pod(object) else {
+        return is_let_in;
+    };
+    steps.step(&format!(
+        "its pods: the template bears {}, so each is judged by itself",
+        annotation::SERVICE
+    ));
+    steps.step(&format!("webhook: {}", rules::asked(&pod)));
+    let decided = manifests::decide(&pod, None, facts, settings);
+    is_let_in && decided.is_none_or(|decided| judged(steps, &pod, decided, facts))
+}
+
+/// Whether it is let in.
+fn judged(
+    steps: &mut Steps,
+    object: &Value,
+    decided: Result<Decision, Denied>,
+    facts: &Facts,
+) -> bool {
     asked(steps, object);
     if let Ok(Wish::Elect(spec)) = annotations::parse(object.get("metadata")) {
         steps.step("values:");
@@ -262,15 +285,18 @@ mod tests {
 
     use super::*;
 
-    fn explained(object: &Value, facts: &Facts) -> (String, bool) {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             image: "sidecar:1".to_owned(),
             pull_policy: PullPolicy::default(),
             native: true,
             run_as_user: None,
-        };
+        }
+    }
+
+    fn explained(object: &Value, facts: &Facts) -> (String, bool) {
         let mut steps = Steps::under("it");
-        let admitted = explain(&mut steps, object, facts, &settings);
+        let admitted = explain(&mut steps, object, None, facts, &settings());
         (steps.text(), admitted)
     }
 
@@ -311,14 +337,16 @@ mod tests {
             &[
                 "it",
                 "  1. kind: Deployment of apps/v1 bears a pod template",
-                "  2. annotation service-leader-election/service is \"web\": an election is asked for",
+                "  2. webhook: workloads.service-leader-election.io, when it is created and when its template \
+                 or an annotation of ours changes",
+                "  3. annotation service-leader-election/service is \"web\": an election is asked for",
                 "       lease            service-leader-election-web (default)",
                 "       lease-duration   20 s",
                 "       web: it selects app=shop",
-                "  5. decision: injected: the annotation names a Service",
+                "  6. decision: injected: the annotation names a Service",
                 "       add /spec/template/spec/initContainers:",
                 "       add /spec/template/spec/serviceAccountName: \"service-leader-election-web\"",
-                "  7. warnings:",
+                "  8. warnings:",
             ],
         );
         assert!(text.contains("image: sidecar:1"), "{text}");
@@ -352,14 +380,60 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_the_pods_of_an_annotated_template_is_told() {
+        let mut object = deployment(&json!({}));
+        let metadata = |service| json!({ "annotations": { annotation::SERVICE: service } });
+        object["spec"]["template"]["metadata"] = metadata("web");
+        let (text, admitted) = explained(&object, &Facts::default());
+        assert!(admitted);
+        has(
+            &text,
+            &[
+                "  2. webhook: words.service-leader-election.io, for warnings alone",
+                "  5. changes: none",
+                "  7. its pods: the template bears service-leader-election/service, so each is judged by \
+                 itself",
+                "  8. webhook: pods.service-leader-election.io, when it is created",
+                "       lease            service-leader-election-web (default)",
+                "  12. decision: injected: the annotation names a Service",
+                "       add /spec/initContainers:",
+            ],
+        );
+        object["spec"]["template"]["metadata"] = metadata("Web");
+        let (text, admitted) = explained(&object, &Facts::default());
+        assert!(!admitted);
+        assert!(text.contains("decision: denied: annotation"), "{text}");
+    }
+
+    #[test]
+    fn a_sidecar_that_the_cluster_has_stays_whatever_image_is_asked_for() {
+        let mut object = deployment(&json!({ annotation::SERVICE: "web" }));
+        let mut settings = settings();
+        let facts = Facts::default();
+        let decided = manifests::decide(&object, None, &facts, &settings).unwrap();
+        json_patch::patch(&mut object, &decided.unwrap().patch).unwrap();
+        settings.image = "sidecar:2".to_owned();
+        let mut steps = Steps::under("it");
+        explain(&mut steps, &object, Some(&object), &facts, &settings);
+        has(
+            &steps.text(),
+            &[
+                "  6. decision: kept: the sidecar is there, and nothing changed that concerns it, so it \
+                 stays",
+                "  7. changes: none",
+            ],
+        );
+    }
+
+    #[test]
     fn what_is_left_alone_is_told_why() {
         let (text, admitted) = explained(&deployment(&json!({})), &Facts::default());
         assert!(admitted);
         has(
             &text,
             &[
-                "  3. decision: not-annotated: no annotation names a Service",
-                "  4. changes: none",
+                "  4. decision: not-annotated: no annotation names a Service",
+                "  5. changes: none",
             ],
         );
         let (text, _) = explained(

@@ -88,9 +88,12 @@ fn values(input: &[u8]) {
 fn decided(object: &Value, settings: &Settings) {
     let facts = Facts::default();
     let mut steps = Steps::under("fuzz");
-    let is_let_in = explain::explain(&mut steps, object, &facts, settings);
-    let decided = manifests::decide(object, &facts, settings).unwrap();
-    assert_eq!(is_let_in, decided.is_ok(), "{}", steps.text());
+    let is_let_in = explain::explain(&mut steps, object, None, &facts, settings);
+    let decided = manifests::decide(object, None, &facts, settings).unwrap();
+    let of_pods = manifests::pod(object);
+    let of_pods = of_pods.map(|pod| manifests::decide(&pod, None, &facts, settings).unwrap());
+    let all = decided.is_ok() && of_pods.is_none_or(|decided| decided.is_ok());
+    assert_eq!(is_let_in, all, "{}", steps.text());
     let decision = match decided {
         Ok(decision) => decision,
         Err(denied) => {
@@ -103,7 +106,7 @@ fn decided(object: &Value, settings: &Settings) {
     }
     let mut injected = object.clone();
     json_patch::patch(&mut injected, &decision.patch).unwrap();
-    let again = manifests::decide(&injected, &facts, settings).unwrap();
+    let again = manifests::decide(&injected, None, &facts, settings).unwrap();
     assert!(
         again.unwrap().patch.0.is_empty(),
         "a second time it asks for more"

@@ -5,8 +5,7 @@
 use std::str::FromStr;
 
 use contract::{
-    annotations, facts::Facts, inject::Settings, names, rbac::Member, wording::in_one_line,
-    workload::Kind,
+    facts::Facts, inject::Settings, names, rbac::Member, wording::in_one_line, workload::Kind,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
@@ -84,12 +83,14 @@ pub(super) async fn explain(
     if target.kind == Kind::Pod {
         take_off_label(&mut found);
     }
-    let facts = match annotations::services(found.get("metadata")) {
+    let facts = match manifests::services(&found) {
         Some(named) => services::facts(cluster, namespace, &named).await,
         None => Facts::default(),
     };
     let mut steps = Steps::under(&format!("{title}, as it is in the cluster"));
-    let admitted = explain::explain(&mut steps, &found, &facts, settings);
+    // A pod is judged once, when it is created.
+    let old = (target.kind != Kind::Pod).then_some(&found);
+    let admitted = explain::explain(&mut steps, &found, old, &facts, settings);
     if let Some(member) = manifests::member(&found) {
         account(cluster, &mut steps, namespace, &member).await;
         policies(cluster, &mut steps).await;

@@ -3,10 +3,11 @@
 //! Pure. Must not know: where the texts come from, where the result goes.
 
 use contract::{
-    annotations,
+    annotations::{self, Services, Wish},
     claim::Claim,
     facts::{Facts, ServiceFact},
     inject::{self, Decision, Denied, Reason, Request, Settings},
+    names::annotation,
     rbac::Member,
     workload::{Ending, Kind},
 };
@@ -55,6 +56,8 @@ pub(super) struct Report {
     pub(super) changes: Vec<Change>,
     /// The object, and what is to be said of it.
     pub(super) warnings: Vec<(Identity, String)>,
+    /// The same, of what the webhook would do and nobody does without it.
+    pub(super) left: Vec<(Identity, String)>,
     pub(super) errors: Vec<ManifestError>,
 }
 
@@ -80,9 +83,11 @@ pub(super) struct Manifests {
     pub(super) report: Report,
 }
 
-/// What the injector says of an object, as the webhook asks it. None: of this kind it is not asked.
+/// What the injector says of an object, as the webhook asks it; of one that stands in a cluster
+/// already, by what it is there. None: of this kind it is not asked.
 pub(super) fn decide(
     object: &Value,
+    old: Option<&Value>,
     facts: &Facts,
     settings: &Settings,
 ) -> Option<Result<Decision, Denied>> {
@@ -93,7 +98,7 @@ pub(super) fn decide(
     let request = Request {
         kind: Kind::of(object)?,
         object,
-        old: None,
+        old,
         facts,
     };
     Some(inject::decide(&request, settings))
@@ -168,7 +173,7 @@ impl Manifests {
         let services = self.services();
         let mut members = Vec::new();
         self.each(|place, object, report| {
-            let decision = match decide(object, &facts(object, &services), settings)? {
+            let decision = match decide(object, None, &facts(object, &services), settings)? {
                 Ok(decision) => decision,
                 Err(Denied { message }) => {
                     let place = place.to_string();
@@ -180,6 +185,11 @@ impl Manifests {
             report
                 .warnings
                 .extend(warnings.map(|text| (place.object.clone(), text)));
+            if pod(object).is_some() {
+                report
+                    .left
+                    .push((place.object.clone(), left_to_the_webhook(&place.object)));
+            }
             let changed = apply(place, object, decision.patch, report);
             if matches!(decision.reason, Reason::Injected | Reason::Kept) {
                 members.extend(member(object));
@@ -326,13 +336,48 @@ pub(super) fn member(object: &Value) -> Option<Member> {
     Some(Member::of(claim, object))
 }
 
+/// A pod of a workload whose template bears the annotation, and whose own metadata asks for nothing:
+/// each is judged by itself when it is created.
+pub(super) fn pod(workload: &Value) -> Option<Value> {
+    if Kind::of(workload)? == Kind::Pod {
+        return None;
+    }
+    let template = workload.pointer("/spec/template")?;
+    let metadata = template.get("metadata");
+    let is_left_out = matches!(
+        annotations::parse(workload.get("metadata")),
+        Ok(Wish::Nothing | Wish::KeepOut)
+    );
+    let is_asked_for = annotations::ours(metadata).contains_key(annotation::SERVICE);
+    (is_left_out && is_asked_for).then(|| {
+        json!({
+            "apiVersion": Kind::Pod.api_version(),
+            "kind": Kind::Pod.as_str(),
+            "metadata": metadata,
+            "spec": template.get("spec"),
+        })
+    })
+}
+
+fn left_to_the_webhook(workload: &Identity) -> String {
+    let service = annotation::SERVICE;
+    format!(
+        "annotation {service} is on the template alone, whose pods the webhook injects one by one: to \
+         have the template injected here, write it on the {}'s own metadata",
+        workload.kind
+    )
+}
+
+/// The Services that an object names, or its template in its place.
+pub(super) fn services(object: &Value) -> Option<Services> {
+    annotations::services(object.get("metadata"))
+        .or_else(|| annotations::services(pod(object)?.get("metadata")))
+}
+
 fn facts(object: &Value, services: &[Value]) -> Facts {
     let mut facts = Facts::default();
     let here = Identity::of(object).namespace;
-    for name in annotations::services(object.get("metadata"))
-        .iter()
-        .flat_map(annotations::Services::iter)
-    {
+    for name in self::services(object).iter().flat_map(Services::iter) {
         let found = services.iter().find(|service| {
             let Identity {
                 namespace,

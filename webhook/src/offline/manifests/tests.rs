@@ -1,6 +1,7 @@
 //! What is made of manifests, as wholes.
 
 use contract::inject::PullPolicy;
+use testcluster::troubleshooting::documented;
 
 use super::{super::grants, *};
 
@@ -195,4 +196,25 @@ fn a_patch_names_its_object() {
         (&json!("Deployment"), &json!("web"))
     );
     assert_eq!(line["patch"][0]["op"], "add");
+}
+
+#[test]
+fn a_template_that_is_left_to_the_webhook_is_told() {
+    let on_the_template = deployment("lease-duration: '20'").replace(
+        "metadata: {labels: {app: web}}",
+        "metadata: {labels: {app: web}, annotations: {service-leader-election/service: web}}",
+    );
+    let manifests = injected(&[&on_the_template, &deployment("service: web")]);
+    assert_eq!(
+        changes(&manifests),
+        ["injected 1.yaml, document 1, Deployment web"]
+    );
+    let [(_, left)] = manifests.report.left.as_slice() else {
+        panic!("{:?}", manifests.report.left);
+    };
+    documented(
+        "command-left-to-the-webhook",
+        &format!("warning: Deployment web: {left}"),
+    )
+    .unwrap();
 }
