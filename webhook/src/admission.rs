@@ -1,4 +1,5 @@
-//! `POST /mutate`: one admission review in, one out, whatever happens.
+//! `POST /mutate`: one admission review in, one out, whatever happens. `POST /words` is the same for
+//! whom nothing may be refused.
 //!
 //! Must not know: how a decision is made, that the answers travel over TLS.
 
@@ -54,7 +55,9 @@ pub(crate) fn router(admission: Admission) -> Router {
     let admission = Arc::new(admission);
     let room = Arc::new(Room::default());
     Router::new()
-        .route("/mutate", post(mutate).with_state((admission, room)))
+        .route("/mutate", post(mutate))
+        .route("/words", post(words))
+        .with_state((admission, room))
         .route("/healthz", get(|| async { "ok\n" }))
         .method_not_allowed_fallback(async || elsewhere(StatusCode::METHOD_NOT_ALLOWED))
         .fallback(async || elsewhere(StatusCode::NOT_FOUND))
@@ -62,16 +65,45 @@ pub(crate) fn router(admission: Admission) -> Router {
 
 /// Nobody is sent on from here: a redirect of an admission review could lead anywhere.
 fn elsewhere(status: StatusCode) -> (StatusCode, &'static str) {
-    (status, "reviews are answered at /mutate, by POST\n")
+    (
+        status,
+        "reviews are answered at /mutate and /words, by POST\n",
+    )
 }
 
+/// Answers with a decision. What cannot be judged is denied.
 async fn mutate(
     State((admission, room)): State<(Arc<Admission>, Arc<Room>)>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    match Box::pin(review(&admission, &room, &headers, body)).await {
+        Ok(answer) => answer.into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Answers with words at most: what would be denied is let in, and what cannot be judged is a call that
+/// failed, for which nobody waits.
+async fn words(
+    State((admission, room)): State<(Arc<Admission>, Arc<Room>)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match Box::pin(review(&admission, &room, &headers, body)).await {
+        Ok(answer) => answer.let_in().into_response(),
+        Err(refused) => refused.into_failure(),
+    }
+}
+
+async fn review(
+    admission: &Admission,
+    room: &Room,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer, Refused> {
     let mut bytes = Vec::new();
-    let read = read(&headers, body, &room, &mut bytes).await;
+    let read = read(headers, body, room, &mut bytes).await;
     let began = clock::instant();
     let mut waits = Waits::default();
     let (outcome, answered) = match read {
@@ -85,17 +117,13 @@ async fn mutate(
         },
         Err(unread) => ("unread", Err(Refused::unread(&unread, &bytes))),
     };
-    let response = match answered {
-        Ok(answer) => answer.into_response(),
-        Err(refused) => {
-            tracing::warn!(uid = refused.uid, error = refused.message, "not a review");
-            refused.into_response()
-        }
-    };
+    if let Err(refused) = &answered {
+        tracing::warn!(uid = refused.uid, error = refused.message, "not a review");
+    }
     admission
         .metrics
         .admission(outcome, began.elapsed(), waits.0);
-    response
+    answered
 }
 
 /// How long the API server was waited for.
@@ -250,12 +278,18 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let another_time = [StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
         let is_final = !self.uid.is_empty() && !another_time.contains(&self.status);
-        let status = if is_final {
-            StatusCode::OK
+        if is_final {
+            Answer::denied(&self.uid, &self.message).into_response()
         } else {
-            self.status
-        };
-        (status, Answer::denied(&self.uid, &self.message)).into_response()
+            self.into_failure()
+        }
+    }
+}
+
+impl Refused {
+    /// A call that failed.
+    fn into_failure(self) -> Response {
+        (self.status, Answer::denied(&self.uid, &self.message)).into_response()
     }
 }
 
@@ -272,18 +306,25 @@ pub(crate) mod tests {
     use super::*;
     use crate::controller;
 
-    async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             image: "sidecar:1".to_owned(),
             pull_policy: PullPolicy::default(),
             native: true,
             run_as_user: None,
-        };
-        ask_with(settings, body).await
+        }
+    }
+
+    async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
+        ask_with(settings(), body).await
     }
 
     /// Asks a webhook whose API server does not answer.
     pub(crate) async fn ask_with(settings: Settings, body: impl Into<Body>) -> (StatusCode, Value) {
+        ask_at("/mutate", settings, body).await
+    }
+
+    async fn ask_at(path: &str, settings: Settings, body: impl Into<Body>) -> (StatusCode, Value) {
         drop(rustls::crypto::ring::default_provider().install_default());
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
         let cluster = Cluster::new(Client::try_from(nobody).unwrap());
@@ -295,7 +336,7 @@ pub(crate) mod tests {
             reminder,
             metrics: Arc::new(Metrics::new()),
         });
-        let request = Request::post("/mutate").header(header::CONTENT_TYPE, "application/json");
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         let response = router.oneshot(request.body(body.into()).unwrap());
         let response = response.await.unwrap();
         let status = response.status();
@@ -392,6 +433,27 @@ pub(crate) mod tests {
         assert_eq!(response.get("patch"), None);
         let warning = response["warnings"][0].as_str().unwrap();
         assert!(warning.contains("use a Deployment"), "{warning}");
+    }
+
+    #[tokio::test]
+    async fn where_words_are_asked_for_nothing_is_denied() {
+        let annotations = json!({ "service-leader-election/service": "Web" });
+        let denied = review(&annotations);
+        let (status, answer) = ask_at("/words", settings(), denied.clone()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(answer["response"], json!({ "uid": "u1", "allowed": true }));
+
+        let maps = format!("[{}]", vec![r#"{"a":1}"#; 100_000].join(","));
+        let too_much = denied.replace(r#""app""#, &maps);
+        let malformed = denied.replace("\"CREATE\"", "\"PATCH\"");
+        for (body, failure) in [
+            (too_much, StatusCode::PAYLOAD_TOO_LARGE),
+            (malformed, StatusCode::BAD_REQUEST),
+        ] {
+            let (status, answer) = ask_at("/words", settings(), body).await;
+            assert_eq!(status, failure);
+            assert_eq!(answer["response"]["uid"], "u1");
+        }
     }
 
     #[tokio::test]

@@ -71,19 +71,21 @@ pub(crate) async fn check() -> Result<()> {
 
     let outside = "webhook.url=https://outside.example.org:9443/mutate";
     let rendered = helm(&[&template[..], &["--set", outside]].concat()).await?;
-    webhooks(&plain, "path: /mutate")?;
+    webhooks(&plain, |path| format!("path: /{path}\n"))?;
     let text = String::from_utf8_lossy(&rendered.stdout);
-    webhooks(&text, "url: \"https://outside.example.org:9443/mutate\"")?;
+    webhooks(&text, |path| {
+        format!("url: \"https://outside.example.org:9443/{path}\"\n")
+    })?;
     println!("webhooks: three, called by Service or URL");
     Ok(())
 }
 
-/// Each webhook is called there, and says what it does beside its answer and who waits for it.
-fn webhooks(text: &str, called: &str) -> Result<()> {
-    for (name, effects, policy) in [
-        ("workloads", "None", "Fail"),
-        ("pods", "NoneOnDryRun", "Fail"),
-        ("words", "None", "Ignore"),
+/// Each webhook is called at its path, and says what it does beside its answer and who waits for it.
+fn webhooks(text: &str, called: impl Fn(&str) -> String) -> Result<()> {
+    for (name, effects, policy, path) in [
+        ("workloads", "None", "Fail", "mutate"),
+        ("pods", "NoneOnDryRun", "Fail", "mutate"),
+        ("words", "None", "Ignore", "words"),
     ] {
         let begin = format!("- name: {name}.service-leader-election.io\n");
         let rest = text.split_once(&begin).map_or("", |(_, rest)| rest);
@@ -91,7 +93,7 @@ fn webhooks(text: &str, called: &str) -> Result<()> {
         for line in [
             &format!("sideEffects: {effects}\n"),
             &format!("failurePolicy: {policy}\n"),
-            called,
+            &called(path),
         ] {
             ensure!(own.contains(line), "webhook {name} lacks {line:?}:\n{own}");
         }

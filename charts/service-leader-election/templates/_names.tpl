@@ -8,15 +8,16 @@ service-leader-election-webhook
 service-leader-election-sidecar
 {{- end }}
 
-{{/* Where the API server finds the webhook. */}}
+{{/* Where the API server finds the webhook: a path, of the chart as root. */}}
 {{- define "sle.clientConfig" -}}
-{{- if .Values.webhook.url -}}
-url: {{ .Values.webhook.url | quote }}
+{{- $url := .root.Values.webhook.url -}}
+{{- if $url -}}
+url: {{ printf "%s/%s" (trimSuffix "/mutate" $url) .path | quote }}
 {{- else -}}
 service:
-  name: {{ include "sle.webhook" . }}
-  namespace: {{ .Release.Namespace }}
-  path: /mutate
+  name: {{ include "sle.webhook" .root }}
+  namespace: {{ .root.Release.Namespace }}
+  path: /{{ .path }}
   port: 443
 {{- end }}
 {{- end }}

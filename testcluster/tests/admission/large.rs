@@ -71,6 +71,24 @@ async fn three_mebibytes_are_injected_and_refused_by_the_store_alone() {
     }
 }
 
+/// What the webhook has no room for is denied, but not where it is asked for words alone.
+#[tokio::test]
+async fn a_job_is_let_in_however_much_there_is_to_it() {
+    let scene = scene("job").await;
+    let mut manifest = with_variables(40_000, 1);
+    let tried = ask::try_create(&scene.client, &scene.namespace, &manifest).await;
+    let why = tried.unwrap().outcome.unwrap_err();
+    assert!(why.contains("too many parts"), "{why}");
+
+    manifest["apiVersion"] = json!("batch/v1");
+    manifest["kind"] = json!("Job");
+    let template = manifest["spec"]["template"].take();
+    manifest["spec"] = json!({"template": template});
+    manifest["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+    let tried = ask::try_create(&scene.client, &scene.namespace, &manifest).await;
+    assert_eq!(tried.unwrap().outcome.unwrap()["kind"], "Job");
+}
+
 /// The API server counts and measures an object only after the webhook has judged it.
 #[tokio::test]
 async fn whatever_is_written_is_answered_in_few_words() {

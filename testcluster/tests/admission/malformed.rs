@@ -226,7 +226,10 @@ async fn nobody_is_sent_elsewhere() {
             let (head, text) = wire.send(protocol, request).await.unwrap();
             assert_eq!(head.status(), *status, "{method} {path}");
             assert_eq!(head.headers().get(LOCATION), None, "{method} {path}");
-            assert_eq!(text, "reviews are answered at /mutate, by POST\n");
+            assert_eq!(
+                text,
+                "reviews are answered at /mutate and /words, by POST\n"
+            );
             let allowed = head
                 .headers()
                 .get(ALLOW)
