@@ -54,10 +54,9 @@ const INVALID: [(&str, &str); 5] = [
 ];
 
 /// What the chart does not ask the webhook about, so that there is nothing but the API server's own, and why.
-const UNASKED: [(&str, &str); 3] = [
+const UNASKED: [(&str, &str); 2] = [
     ("pod-of-a-job", "nothing is injected into a Job's pods"),
     ("pod-of-a-job-with-a-bad-value-is-let-in", "likewise"),
-    ("pod-sidecar-by-hand", "it has its sidecar"),
 ];
 
 /// Where alone something else comes of a case behind the API server than by the injector alone, and why.
