@@ -1,4 +1,4 @@
-//! What is known of the Services that an election is to switch, and of its account.
+//! What is known of the Services that an election is to switch, of its account, and of its namespace.
 //!
 //! Must not know: how it was found out.
 
@@ -70,11 +70,42 @@ impl ServiceFact {
     }
 }
 
-/// What is known of several Services of one namespace, by name, and of the account of a pod.
+/// The service meshes whose proxies a namespace asks for in its pods, where they do not say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Meshes {
+    /// Istio, by `istio-injection` or a revision.
+    pub istio: bool,
+    /// Linkerd.
+    pub linkerd: bool,
+}
+
+impl Meshes {
+    /// Reads a namespace.
+    pub fn of(namespace: &Value) -> Self {
+        let text = |map: &str, key: &str| {
+            let map = namespace.get("metadata")?.get(map)?;
+            map.get(key)?.as_str()
+        };
+        Self {
+            istio: match text("labels", "istio-injection") {
+                Some(injection) => injection == "enabled",
+                None => text("labels", "istio.io/rev").is_some(),
+            },
+            linkerd: matches!(
+                text("annotations", "linkerd.io/inject"),
+                Some("enabled" | "ingress")
+            ),
+        }
+    }
+}
+
+/// What is known of several Services of one namespace, by name, of the account of a pod, and of the
+/// namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     services: BTreeMap<String, ServiceFact>,
     account_is_missing: bool,
+    meshes: Option<Meshes>,
 }
 
 impl Facts {
@@ -99,5 +130,15 @@ impl Facts {
     /// Whether that was noted.
     pub fn account_is_missing(&self) -> bool {
         self.account_is_missing
+    }
+
+    /// Notes what the namespace asks for.
+    pub fn note_meshes(&mut self, meshes: Meshes) {
+        self.meshes = Some(meshes);
+    }
+
+    /// What the namespace asks for; None: that is not known.
+    pub fn meshes(&self) -> Option<Meshes> {
+        self.meshes
     }
 }

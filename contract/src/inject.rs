@@ -272,14 +272,15 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
             Reason::ByHand,
         ));
     }
-    let named_before = record.is_some_and(|record| record.service_account_name.is_some());
-    if !named_before {
+    let record = record.unwrap_or_default();
+    if record.service_account_name.is_none() {
         warnings.account(request, spec, &plain);
     }
     let injection = Injection {
         spec,
         settings,
         request,
+        mesh_before: &record.mesh,
     };
     let injected = injection.apply(plain)?;
     Ok(changed(

@@ -1,7 +1,7 @@
 //! Walks `testdata`: each folder is an object, and beside it what the injector makes of it.
 //!
 //! `input.yaml` is the object, `old.yaml` what it was before an update, `case.yaml` what is known
-//! of the Services and the account, and what settings differ. Golden are `report.json` and, where
+//! of the Services, the namespace and the account, and what settings differ. Golden are `report.json` and, where
 //! something is changed, `patch.json`. After a wanted change: `cargo xtask golden`.
 
 #![expect(
@@ -18,7 +18,7 @@ use std::{
 };
 
 use contract::{
-    facts::{Facts, ServiceFact},
+    facts::{Facts, Meshes, ServiceFact},
     inject::{self, Denied, PullPolicy, Reason, Request, Settings},
     reference::KEYS,
     values::ServiceName,
@@ -172,6 +172,9 @@ fn setup(case: &Value) -> (Facts, Settings) {
             ServiceFact::of(service)
         };
         facts.note(&ServiceName::parse(name).unwrap(), fact);
+    }
+    if case["namespace"].is_object() {
+        facts.note_meshes(Meshes::of(&case["namespace"]));
     }
     if case["accountIsMissing"] == true {
         facts.note_missing_account();

@@ -5,11 +5,11 @@
 
 mod account;
 mod body;
+pub(crate) mod facts;
 #[cfg(test)]
 mod fuzz;
 mod review;
 mod room;
-pub(crate) mod services;
 mod uid;
 mod unread;
 
@@ -210,7 +210,7 @@ impl Admission {
 
     async fn facts(&self, review: &Review, kind: Kind, named: &Services) -> Facts {
         let namespace = &review.namespace;
-        let mut facts = services::facts(&self.cluster, namespace, named).await;
+        let mut facts = facts::facts(&self.cluster, namespace, named).await;
         if kind == Kind::Pod
             && review.dry_run
             && account::is_missing(&self.cluster, namespace, named.first().as_str()).await

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     authorization::v1::SubjectAccessReview,
     coordination::v1::Lease,
-    core::v1::{Pod, Secret, Service, ServiceAccount},
+    core::v1::{Namespace, Pod, Secret, Service, ServiceAccount},
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
@@ -48,6 +48,7 @@ pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
 pub(crate) enum Resource {
     Lease,
     MutatingWebhookConfiguration,
+    Namespace,
     Role,
     RoleBinding,
     Secret,
@@ -65,6 +66,7 @@ impl Resource {
             Self::MutatingWebhookConfiguration => {
                 ApiResource::erase::<MutatingWebhookConfiguration>(&())
             }
+            Self::Namespace => ApiResource::erase::<Namespace>(&()),
             Self::Role => ApiResource::erase::<Role>(&()),
             Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),

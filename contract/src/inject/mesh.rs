@@ -1,47 +1,68 @@
-//! Service meshes redirect a pod's inbound traffic to a proxy of theirs. Where a template asks for
-//! one, the sidecar's port is left out of that, or kubelet's probes would not reach it.
+//! Service meshes redirect a pod's inbound traffic to a proxy of theirs. Where a template or its
+//! namespace asks for one, the sidecar's port is left out of that, or kubelet's probes would not reach
+//! it.
 //!
 //! Must not know: what is written into the template.
 
 use serde_json::{Map, Value};
 
-use super::record::Rewritten;
+use super::record::{Rewritten, has_named};
+use crate::facts::Meshes;
 
 /// A mesh, by what it reads in a template's metadata.
 struct Mesh {
-    /// The label or annotation that asks for its proxy, and the values that do.
+    /// The label or annotation that asks for its proxy, or keeps it out, and the values that ask.
     asked_by: &'static str,
     values: &'static [&'static str],
+    /// The label that asks for it whatever its value is.
+    revision: Option<&'static str>,
+    /// Whether the namespace asks, which counts where the template says nothing.
+    by_namespace: fn(Meshes) -> bool,
     /// The annotation with the ports to leave alone.
     ports: &'static str,
+    /// The init container that redirects, once the mesh has been at a pod.
+    redirects: &'static str,
 }
 
 const MESHES: [Mesh; 2] = [
     Mesh {
         asked_by: "sidecar.istio.io/inject",
         values: &["true"],
+        revision: Some("istio.io/rev"),
+        by_namespace: |meshes| meshes.istio,
         ports: "traffic.sidecar.istio.io/excludeInboundPorts",
+        redirects: "istio-init",
     },
     Mesh {
         asked_by: "linkerd.io/inject",
         values: &["enabled", "ingress"],
+        revision: None,
+        by_namespace: |meshes| meshes.linkerd,
         ports: "config.linkerd.io/skip-inbound-ports",
+        redirects: "linkerd-init",
     },
 ];
 
-/// The annotations to write, so that no mesh touches this port.
-pub(super) fn left_alone(metadata: &Map<String, Value>, port: u16) -> Vec<Rewritten> {
-    let text = |map: &str, key: &str| metadata.get(map)?.get(key)?.as_str();
+/// The annotations to write, so that no mesh touches this port. Where nobody knows what the namespace
+/// asks for, those of `before` count.
+pub(super) fn left_alone(
+    metadata: &Map<String, Value>,
+    port: u16,
+    namespace: Option<Meshes>,
+    before: &[Rewritten],
+) -> Vec<Rewritten> {
     MESHES
         .into_iter()
         .filter(|mesh| {
-            ["labels", "annotations"]
-                .into_iter()
-                .filter_map(|map| text(map, mesh.asked_by))
-                .any(|value| mesh.values.contains(&value))
+            mesh.is_asked_for(metadata).unwrap_or_else(|| {
+                namespace.map_or_else(
+                    || before.iter().any(|rewritten| rewritten.key == mesh.ports),
+                    mesh.by_namespace,
+                )
+            })
         })
         .filter_map(|mesh| {
-            let before = text("annotations", mesh.ports);
+            let before = text(metadata, "annotations", mesh.ports);
             Some(Rewritten {
                 key: mesh.ports.to_owned(),
                 value: with_port(before.unwrap_or_default(), port)?,
@@ -49,6 +70,38 @@ pub(super) fn left_alone(metadata: &Map<String, Value>, port: u16) -> Vec<Rewrit
             })
         })
         .collect()
+}
+
+/// The container of a mesh that has been at this pod before us and redirects this port, and the
+/// annotation that it had to find.
+pub(super) fn redirecting(pod: &Value, port: u16) -> Option<(&'static str, &'static str)> {
+    let list = |key| {
+        let metadata = pod.get("metadata").and_then(Value::as_object);
+        metadata.and_then(|metadata| text(metadata, "annotations", key))
+    };
+    MESHES
+        .into_iter()
+        .filter(|mesh| has_named(pod, "/spec/initContainers", mesh.redirects))
+        .find(|mesh| with_port(list(mesh.ports).unwrap_or_default(), port).is_some())
+        .map(|mesh| (mesh.redirects, mesh.ports))
+}
+
+impl Mesh {
+    /// Whether a template asks for the proxy; None: it says nothing.
+    fn is_asked_for(&self, metadata: &Map<String, Value>) -> Option<bool> {
+        let said: Vec<_> = ["labels", "annotations"]
+            .into_iter()
+            .filter_map(|map| text(metadata, map, self.asked_by))
+            .collect();
+        if !said.is_empty() {
+            return Some(said.iter().any(|value| self.values.contains(value)));
+        }
+        text(metadata, "labels", self.revision?).map(|_| true)
+    }
+}
+
+fn text<'a>(metadata: &'a Map<String, Value>, map: &str, key: &str) -> Option<&'a str> {
+    metadata.get(map)?.get(key)?.as_str()
 }
 
 /// The list of ports with this one too. None: it is in there, by itself or in a range.
@@ -88,5 +141,19 @@ mod tests {
         ] {
             assert_eq!(with_port(list, 28086).as_deref(), expected, "{list}");
         }
+    }
+
+    #[test]
+    fn what_a_mesh_was_told_stays_while_nobody_knows_the_namespace() {
+        let ports = "traffic.sidecar.istio.io/excludeInboundPorts";
+        let before = [Rewritten {
+            key: ports.to_owned(),
+            value: "28086".to_owned(),
+            before: None,
+        }];
+        let none = Map::new();
+        let written = |namespace| left_alone(&none, 28086, namespace, &before);
+        assert_eq!(written(None), before);
+        assert_eq!(written(Some(Meshes::default())), []);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Denied, Request, Settings, mesh, pod, ports,
-    record::{Created, DEFAULT_CONTAINER, Record, has_named, items, text},
+    record::{Created, DEFAULT_CONTAINER, Record, Rewritten, has_named, items, text},
     sidecar, token,
 };
 use crate::{
@@ -25,6 +25,8 @@ pub(super) struct Injection<'a> {
     pub(super) spec: &'a Spec,
     pub(super) settings: &'a Settings,
     pub(super) request: &'a Request<'a>,
+    /// What an injection before had written for a mesh.
+    pub(super) mesh_before: &'a [Rewritten],
 }
 
 impl Injection<'_> {
@@ -130,7 +132,12 @@ impl Injection<'_> {
         {
             labels.insert(names::POD_LABEL.to_owned(), names::POD_LABEL_VALUE.into());
         }
-        record.mesh = mesh::left_alone(metadata, self.spec.port.number());
+        record.mesh = mesh::left_alone(
+            metadata,
+            self.spec.port.number(),
+            self.request.facts.meshes(),
+            self.mesh_before,
+        );
         let Some(annotations) = child(metadata, "annotations", Created::Annotations, record) else {
             return;
         };

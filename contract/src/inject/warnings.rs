@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    Request, pod,
+    Request, mesh, pod,
     ports::{self, Probe},
     template,
     token::Token,
@@ -42,6 +42,7 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
         if template::label(plain).is_some() {
             warnings.label();
         }
+        warnings.redirected(spec, plain);
     } else {
         warnings.unknown_keys(plain.get("metadata"), " on the template");
         warnings.overruled(request, plain);
@@ -239,6 +240,17 @@ impl Warnings {
              leader, with two they fight; use one Lease, or name another Service",
             shortened(first, 32)
         ));
+    }
+
+    /// A mesh that was asked before us has read the pod's annotations already.
+    fn redirected(&mut self, spec: &Spec, pod: &Value) {
+        let port = spec.port.number();
+        if let Some((container, ports)) = mesh::redirecting(pod, port) {
+            self.add(&format!(
+                "the pod has {container} already, which redirects port {port} too, so that kubelet may not \
+                 reach the sidecar: write {port} in {ports} yourself, or annotate the workload itself"
+            ));
+        }
     }
 
     fn probes(&mut self, spec: &Spec, plain: &Value) {

@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) old: Option<Value>,
     pub(crate) golden: Golden,
     pub(crate) settings: Settings,
+    /// Labels and annotations of the namespace.
+    pub(crate) namespace: Value,
     /// What is known of the Services, by name; null for one that is missing.
     facts: BTreeMap<String, Value>,
 }
@@ -110,6 +112,7 @@ impl Case {
         Self {
             old: read("old.yaml").map(in_own_namespace),
             facts: facts.into_iter().collect(),
+            namespace: setup["namespace"]["metadata"].clone(),
             name,
             input,
             golden,

@@ -28,9 +28,16 @@ pub(crate) async fn set(cluster: &Cluster, cases: &[Case]) {
 }
 
 async fn make(client: &Client, case: &Case) {
-    let Case { name, old, .. } = case;
+    let Case {
+        name,
+        old,
+        namespace: marks,
+        ..
+    } = case;
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    let namespace = json!({"metadata": {"name": name, "labels": marks["labels"],
+        "annotations": marks["annotations"]}});
+    let namespace = serde_json::from_value(namespace).unwrap();
     let params = PostParams::default();
     namespaces.create(&params, &namespace).await.unwrap();
     if old.as_ref().is_some_and(|old| old["kind"] != "Pod") {

@@ -4,7 +4,7 @@
 
 use contract::{
     annotations::{self, Spec, Wish},
-    facts::{Facts, ServiceFact},
+    facts::{Facts, Meshes, ServiceFact},
     inject::{Decision, Denied, Reason, Settings},
     names::{self, annotation},
     values::{AccountName, ContainerName, LogLevel, Port, Quantity, ServiceName, Start},
@@ -103,8 +103,9 @@ fn judged(
     if let Ok(Wish::Elect(spec)) = annotations::parse(object.get("metadata")) {
         steps.step("values:");
         steps.details(values(&spec, object));
-        steps.step("what is known of the Services:");
+        steps.step("what is known of the Services and the namespace:");
         steps.details(spec.services.iter().map(|name| known(name, facts)));
+        steps.details([asks_for(facts.meshes())]);
     }
     match decided {
         Ok(decision) => {
@@ -213,6 +214,19 @@ fn known(service: &ServiceName, facts: &Facts) -> String {
                 .collect();
             format!("{service}: it selects {}", labels.join(","))
         }
+    }
+}
+
+/// What the namespace asks for.
+fn asks_for(meshes: Option<Meshes>) -> &'static str {
+    match meshes {
+        None => "the namespace: nothing, so the template alone says which service mesh it is in",
+        Some(Meshes { istio, linkerd }) => match (istio, linkerd) {
+            (false, false) => "the namespace: it asks for no service mesh",
+            (true, false) => "the namespace: it asks for Istio's proxy",
+            (false, true) => "the namespace: it asks for Linkerd's proxy",
+            (true, true) => "the namespace: it asks for the proxies of Istio and Linkerd",
+        },
     }
 }
 

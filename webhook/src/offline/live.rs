@@ -17,7 +17,7 @@ use super::{
     yaml,
 };
 use crate::{
-    admission::services,
+    admission::facts,
     cluster::{Cluster, Object, RequestError, Resource, Selection},
 };
 
@@ -84,7 +84,7 @@ pub(super) async fn explain(
         take_off_label(&mut found);
     }
     let facts = match manifests::services(&found) {
-        Some(named) => services::facts(cluster, namespace, &named).await,
+        Some(named) => facts::facts(cluster, namespace, &named).await,
         None => Facts::default(),
     };
     let mut steps = Steps::under(&format!("{title}, as it is in the cluster"));

@@ -5,7 +5,7 @@
 use contract::{
     annotations::{self, Services, Wish},
     claim::Claim,
-    facts::{Facts, ServiceFact},
+    facts::{Facts, Meshes, ServiceFact},
     inject::{self, Decision, Denied, Reason, Request, Settings},
     names::annotation,
     rbac::Member,
@@ -155,25 +155,29 @@ impl Manifests {
         }
     }
 
-    /// What the documents tell of the Services that an object names. One that is not among them may
-    /// be in the cluster, so nothing is said of it.
+    /// What the documents tell of the Services that an object names, and of its namespace. What is not
+    /// among them may be in the cluster, so nothing is said of it.
     pub(super) fn facts(&self, object: &Value) -> Facts {
-        facts(object, &self.services())
+        facts(object, &self.surroundings())
     }
 
-    fn services(&self) -> Vec<Value> {
+    /// The Services and the namespaces.
+    fn surroundings(&self) -> Vec<Value> {
         self.objects()
-            .filter(|(place, _)| is(&place.object, "v1", "Service"))
+            .filter(|(place, _)| {
+                ["Service", "Namespace"].contains(&place.object.kind.as_str())
+                    && place.object.api_version == "v1"
+            })
             .map(|(_, object)| object.clone())
             .collect()
     }
 
     /// Injects what asks for it.
     pub(super) fn inject(&mut self, settings: &Settings) {
-        let services = self.services();
+        let surroundings = self.surroundings();
         let mut members = Vec::new();
         self.each(|place, object, report| {
-            let decision = match decide(object, None, &facts(object, &services), settings)? {
+            let decision = match decide(object, None, &facts(object, &surroundings), settings)? {
                 Ok(decision) => decision,
                 Err(Denied { message }) => {
                     let place = place.to_string();
@@ -374,25 +378,31 @@ pub(super) fn services(object: &Value) -> Option<Services> {
         .or_else(|| annotations::services(pod(object)?.get("metadata")))
 }
 
-fn facts(object: &Value, services: &[Value]) -> Facts {
+fn facts(object: &Value, surroundings: &[Value]) -> Facts {
     let mut facts = Facts::default();
     let here = Identity::of(object).namespace;
-    for name in self::services(object).iter().flat_map(Services::iter) {
-        let found = services.iter().find(|service| {
+    for name in services(object).iter().flat_map(Services::iter) {
+        let found = surroundings.iter().find(|service| {
             let Identity {
                 namespace,
                 name: found,
+                kind,
                 ..
             } = Identity::of(service);
-            found == name.as_str() && (namespace == here || namespace.is_empty() || here.is_empty())
+            kind == "Service"
+                && found == name.as_str()
+                && (namespace == here || namespace.is_empty() || here.is_empty())
         });
         facts.note(name, found.map_or(ServiceFact::Unknown, ServiceFact::of));
     }
+    let namespace = surroundings.iter().find(|namespace| {
+        let Identity { kind, name, .. } = Identity::of(namespace);
+        kind == "Namespace" && name == here
+    });
+    if let Some(namespace) = namespace {
+        facts.note_meshes(Meshes::of(namespace));
+    }
     facts
-}
-
-fn is(identity: &Identity, api_version: &str, kind: &str) -> bool {
-    identity.api_version == api_version && identity.kind == kind
 }
 
 fn is_list(value: &Value) -> bool {

@@ -218,3 +218,15 @@ fn a_template_that_is_left_to_the_webhook_is_told() {
     )
     .unwrap();
 }
+
+#[test]
+fn a_namespace_at_hand_says_which_mesh_its_pods_are_in() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: \
+                     enabled}}\n";
+    let here = deployment("service: web").replace("  name: web", "  name: web\n  namespace: shop");
+    let key = "traffic.sidecar.istio.io/excludeInboundPorts";
+    for (texts, expected) in [(vec![&*here, namespace], true), (vec![&*here], false)] {
+        let written = injected(&texts).text().unwrap();
+        assert_eq!(written.contains(key), expected, "{written}");
+    }
+}
