@@ -163,6 +163,13 @@ impl Injection<'_> {
                 names::LABEL
             )));
         }
+        if is_for_windows(template) {
+            return Err(Denied::new(format!(
+                "the {whole} is for Windows, and the sidecar runs on Linux alone: take the annotation {} \
+                 off",
+                annotation::SERVICE
+            )));
+        }
         if has_named(template, "/spec/volumes", names::TOKEN_VOLUME) {
             return Err(Denied::new(format!(
                 "the {whole} has a volume {}, which is the sidecar's: give it another name",
@@ -222,6 +229,15 @@ fn is_readable(template: &Value) -> bool {
         && all(&MAPS, Value::is_object)
         && all(&TEXTS, Value::is_string)
         && all(&FLAGS, Value::is_boolean)
+}
+
+fn is_for_windows(template: &Value) -> bool {
+    let node = template.pointer("/spec/nodeSelector");
+    let os = template.pointer("/spec/os/name");
+    [os, node.and_then(|labels| labels.get("kubernetes.io/os"))]
+        .into_iter()
+        .flatten()
+        .any(|name| name == "windows")
 }
 
 fn selects_by_our_label(object: &Value) -> bool {
