@@ -1,73 +1,209 @@
-//! Which pods run a sidecar, and for which Service.
+//! Which pods run a sidecar, for which Services, and what it works with.
 //!
-//! Must not know: who leads.
+//! Of a pod only the little is read that tells it: a namespace may have thousands. Must not know: who
+//! leads.
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
     names::{self, env},
     values::ServiceName,
 };
 
-/// Whether a sidecar in this pod may still write the Service: the pod has not ended, and a
-/// container of our name is there for it. One that does not say for which Service counts too.
-pub fn may_switch(pod: &Value, service: &ServiceName) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
-    !matches!(phase, Some("Succeeded" | "Failed"))
-        && ["/spec/initContainers", "/spec/containers"]
-            .into_iter()
-            .filter_map(|list| pod.pointer(list)?.as_array())
-            .flatten()
-            .filter(|container| text(container, "name") == Some(names::CONTAINER))
-            .any(|sidecar| services(sidecar).is_none_or(|of| of.contains(&service.as_str())))
+/// How the Go original and the sidecar spell the flag of [`env::SERVICE`], less its dashes.
+const SERVICE_FLAG: &str = "service-name";
+
+/// What is read of a pod, from a whole one as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Pod {
+    metadata: Metadata,
+    spec: Spec,
+    status: Status,
 }
 
-fn services(sidecar: &Value) -> Option<Vec<&str>> {
-    let variables = sidecar.get("env")?.as_array()?;
-    let variable = variables
-        .iter()
-        .find(|entry| text(entry, "name") == Some(env::SERVICE))?;
-    Some(text(variable, "value")?.split(',').map(str::trim).collect())
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    name: String,
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str()
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Container {
+    name: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    env: Vec<Variable>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Variable {
+    name: String,
+    value: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Status {
+    phase: String,
+}
+
+impl Pod {
+    /// The pod's name.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// Whether a sidecar in this pod may still write the Service: the pod has not ended, and a
+    /// container of our name is there for it. One that does not say for which Service counts too.
+    pub fn may_switch(&self, service: &ServiceName) -> bool {
+        self.sidecars().any(|sidecar| {
+            sidecar
+                .services()
+                .is_none_or(|of| of.contains(&service.as_str()))
+        })
+    }
+
+    fn sidecars(&self) -> impl Iterator<Item = &Container> {
+        let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
+        let all = self
+            .spec
+            .init_containers
+            .iter()
+            .chain(&self.spec.containers);
+        all.filter(move |container| !ended && container.name == names::CONTAINER)
+    }
+}
+
+impl Container {
+    /// The Services that a sidecar is there for. None: it does not say, or in a way that only kubelet
+    /// can read.
+    fn services(&self) -> Option<Vec<&str>> {
+        let value = self.setting(SERVICE_FLAG, env::SERVICE)?;
+        let names = value.split(',').map(str::trim);
+        Some(names.filter(|name| !name.is_empty()).collect())
+    }
+
+    /// What a flag of the sidecar is set to, by the command line or by a variable.
+    fn setting(&self, flag: &str, variable: &str) -> Option<&str> {
+        let variable = || self.env.iter().rfind(|entry| entry.name == variable);
+        self.flag(flag)
+            .or_else(|| variable()?.value.as_deref())
+            // Kubelet puts another variable's value there.
+            .filter(|value| !value.contains("$("))
+    }
+
+    /// A flag's value on the command line, in each spelling that the sidecar takes.
+    fn flag(&self, flag: &str) -> Option<&str> {
+        let mut words = self.command.iter().chain(&self.args).map(String::as_str);
+        while let Some(word) = words.next() {
+            let Some(text) = word.strip_prefix('-') else {
+                continue;
+            };
+            let text = text.strip_prefix('-').unwrap_or(text);
+            match text.split_once('=') {
+                Some((name, value)) if name == flag => return Some(value),
+                None if text == flag => return words.next(),
+                _ => {}
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn pod(list: &str, services: Option<&str>, phase: &str) -> Value {
-        let env = services.map(|services| json!([{ "name": env::SERVICE, "value": services }]));
-        json!({
-            "spec": { list: [{ "name": "x" }, { "name": names::CONTAINER, "env": env }] },
+    const BY_HAND: &str = include_str!("../../docs/added-by-hand.yaml");
+
+    fn pod(value: Value) -> Pod {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn may_switch(pod: &Pod, service: &str) -> bool {
+        pod.may_switch(&ServiceName::parse(service).unwrap())
+    }
+
+    fn with(list: &str, sidecar: Value, phase: &str) -> Pod {
+        let mut sidecar = sidecar;
+        sidecar["name"] = json!(names::CONTAINER);
+        pod(json!({
+            "spec": { list: [{ "name": "x" }, sidecar] },
             "status": { "phase": phase },
-        })
+        }))
+    }
+
+    fn injected(services: &str) -> Value {
+        json!({ "env": [{ "name": env::SERVICE, "value": services }] })
     }
 
     #[test]
     fn a_pod_counts_until_it_has_ended() {
-        let web = ServiceName::parse("web").unwrap();
-        assert!(may_switch(
-            &pod("initContainers", Some("web"), "Running"),
-            &web
-        ));
-        assert!(may_switch(
-            &pod("containers", Some("api,web"), "Pending"),
-            &web
-        ));
-        assert!(may_switch(&pod("containers", None, "Running"), &web));
-        assert!(!may_switch(
-            &pod("containers", Some("api"), "Running"),
-            &web
-        ));
-        assert!(!may_switch(&pod("containers", Some("web"), "Failed"), &web));
-        assert!(!may_switch(
-            &json!({ "spec": { "containers": [{ "name": "x" }] } }),
-            &web
-        ));
+        for (list, services, phase) in [
+            ("initContainers", "web", "Running"),
+            ("containers", "api, web", "Pending"),
+        ] {
+            assert!(may_switch(&with(list, injected(services), phase), "web"));
+        }
+        let others = with("containers", injected("api"), "Running");
+        assert!(!may_switch(&others, "web"));
+        for phase in ["Failed", "Succeeded"] {
+            let ended = with("containers", injected("web"), phase);
+            assert!(!may_switch(&ended, "web"));
+        }
+        let without = pod(json!({ "spec": { "containers": [{ "name": "x" }] } }));
+        assert!(!may_switch(&without, "web"));
+    }
+
+    #[test]
+    fn a_sidecar_added_by_hand_counts_for_the_services_of_its_command_line_alone() {
+        for words in [
+            json!({ "args": ["-service-name=web,admin", "-lease-name=x"] }),
+            json!({ "args": ["--lease-name=x", "--service-name", "admin,web"] }),
+            json!({ "command": ["sidecar", "-service-name", "web, admin"] }),
+            json!({ "args": ["--service-name=web,admin"], "env": injected("api")["env"] }),
+        ] {
+            let pod = with("containers", words, "Running");
+            assert!(
+                may_switch(&pod, "web") && may_switch(&pod, "admin"),
+                "{pod:?}"
+            );
+            assert!(!may_switch(&pod, "api"), "{pod:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_one_added_by_hand_counts_for_its_service_alone() {
+        let (_, deployment) = BY_HAND.rsplit_once("\n---\n").unwrap();
+        let deployment: Value = serde_saphyr::from_str(deployment).unwrap();
+        let pod = pod(deployment["spec"]["template"].clone());
+        assert!(may_switch(&pod, "web"));
+        assert!(!may_switch(&pod, "api"));
+    }
+
+    #[test]
+    fn a_sidecar_that_does_not_say_for_which_service_counts_for_every_one() {
+        let reference = json!({ "valueFrom": { "configMapKeyRef": {} }, "name": env::SERVICE });
+        for silent in [
+            json!({}),
+            json!({ "args": ["-lease-name=web", "service-name=web"] }),
+            json!({ "args": ["-service-name=$(NAME)"] }),
+            json!({ "command": ["sh", "-c", "sidecar -service-name=web"] }),
+            json!({ "env": [reference] }),
+        ] {
+            assert!(may_switch(&with("containers", silent, "Running"), "api"));
+        }
     }
 }
