@@ -3,6 +3,8 @@
 //! Values, since a typed object drops the fields that it does not know. Must not know: why
 //! something is asked or written.
 
+mod list;
+
 use std::{fmt, future::Future, time::Duration};
 
 use contract::workload::Kind;
@@ -18,8 +20,8 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client,
     api::{
-        ApiResource, DeleteParams, DynamicObject, GetParams, ListParams, PartialObjectMeta, Patch,
-        PatchParams, PostParams,
+        ApiResource, DeleteParams, DynamicObject, GetParams, PartialObjectMeta, Patch, PatchParams,
+        PostParams,
     },
     core::Status,
     runtime::{
@@ -35,10 +37,6 @@ pub(crate) const MANAGER: &str = "service-leader-election-webhook";
 
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How many objects a page of a list has. Whole pods may have 20 kB each, and all of a page are there at
-/// once.
-const PAGE: u32 = 100;
 
 /// Of an object its metadata alone, which is all that the API server then sends.
 pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
@@ -100,17 +98,6 @@ impl Resource {
 pub(crate) struct Selection {
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<&'static str>,
-}
-
-impl Selection {
-    fn page(&self) -> ListParams {
-        ListParams {
-            label_selector: self.labels.clone(),
-            field_selector: self.fields.map(str::to_owned),
-            limit: Some(PAGE),
-            ..ListParams::default()
-        }
-    }
 }
 
 /// One object, by name.
@@ -247,61 +234,6 @@ impl Cluster {
         }
     }
 
-    /// Lists a namespace's objects, as a majority of the store has them.
-    pub(crate) async fn list(
-        &self,
-        resource: Resource,
-        namespace: &str,
-        which: &Selection,
-    ) -> Result<Vec<Value>, RequestError> {
-        let object = Object {
-            resource,
-            namespace,
-            name: "",
-        };
-        let api = self.api(resource, namespace);
-        let mut params = which.page();
-        let mut all = Vec::new();
-        loop {
-            let page = within("list", &object, api.list(&params)).await?;
-            for item in &page.items {
-                all.push(value("list", &object, item)?);
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(all),
-            }
-        }
-    }
-
-    /// The metadata of a namespace's objects, as a majority of the store has it.
-    pub(crate) async fn list_metadata(
-        &self,
-        resource: Resource,
-        namespace: &str,
-        which: &Selection,
-    ) -> Result<Vec<Value>, RequestError> {
-        let object = Object {
-            resource,
-            namespace,
-            name: "",
-        };
-        let resource = resource.api_resource();
-        let api: Api<Metadata> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let mut params = which.page();
-        let mut all = Vec::new();
-        loop {
-            let page = within("list", &object, api.list(&params)).await?;
-            for item in &page.items {
-                all.push(value("list", &object, &item.metadata)?);
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(all),
-            }
-        }
-    }
-
     /// The metadata of objects of a resource in all namespaces, as it changes. It starts again by
     /// itself.
     pub(crate) fn watch_metadata(
@@ -314,7 +246,7 @@ impl Cluster {
         let config = watcher::Config {
             label_selector: which.labels,
             field_selector: which.fields.map(str::to_owned),
-            page_size: Some(PAGE),
+            page_size: Some(list::PAGE),
             ..watcher::Config::default()
         };
         watcher(api, config).default_backoff()

@@ -30,9 +30,6 @@ use crate::{
 
 /// How many reconciliations are under way at once.
 const AT_ONCE: usize = 4;
-/// How often a Service is looked at whose un-pin waits for pods.
-const UNPIN_ROUND: Duration = Duration::from_secs(2);
-
 /// How long after an admission has made something it is looked at, whether its pod was stored or not:
 /// longer than the API server takes over any request.
 const AFTER_ADMISSION: Duration = Duration::from_mins(2);
@@ -97,8 +94,10 @@ pub(crate) struct Controller {
 enum Progress {
     /// All is as it ought to be.
     Done,
-    /// Something has to happen first.
-    Waiting,
+    /// A pod has to go first, at which a look is cheap.
+    Soon,
+    /// Pods have to go first, and a look lists those of the namespace.
+    Later,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
@@ -201,9 +200,13 @@ impl Controller {
                 self.metrics.reconciled("done");
                 Outcome::Done
             }
-            Ok(Progress::Waiting) => {
+            Ok(Progress::Soon) => {
                 self.metrics.reconciled("waiting");
-                Outcome::Later(UNPIN_ROUND)
+                Outcome::Soon
+            }
+            Ok(Progress::Later) => {
+                self.metrics.reconciled("waiting");
+                Outcome::Later
             }
             Err(error) if error.is_conflict() => {
                 self.metrics.reconciled("conflict");
@@ -231,9 +234,17 @@ fn claimants(kind: Kind) -> Selection {
     match kind {
         Kind::Pod => Selection {
             labels: Some(format!("{}={}", names::POD_LABEL, names::POD_LABEL_VALUE)),
-            fields: Some("status.phase!=Succeeded,status.phase!=Failed"),
+            ..not_ended()
         },
         _ => Selection::default(),
+    }
+}
+
+/// The pods that have not ended.
+fn not_ended() -> Selection {
+    Selection {
+        fields: Some("status.phase!=Succeeded,status.phase!=Failed"),
+        ..Selection::default()
     }
 }
 

@@ -3,7 +3,10 @@
 //!
 //! What ought to be is decided in `contract`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use contract::{
     claim::Claim,
@@ -61,29 +64,33 @@ impl Controller {
         claims: &[Claim],
     ) -> Result<Vec<Member>, RequestError> {
         let uid = |object: &Value| Some(object.pointer("/metadata/uid")?.as_str()?.to_owned());
-        // An election may have many pods: they are asked for at once.
-        let mut pods = BTreeMap::new();
-        if claims.iter().any(|claim| claim.kind == Kind::Pod) {
-            let resource = Resource::Workload(Kind::Pod);
-            let which = claimants(Kind::Pod);
-            let all = self.cluster.list(resource, namespace, &which).await?;
-            pods.extend(all.into_iter().map(|pod| (uid(&pod), pod)));
-        }
+        let (pods, workloads): (Vec<_>, Vec<_>) =
+            claims.iter().partition(|claim| claim.kind == Kind::Pod);
         let mut members = Vec::new();
-        for claim in claims {
-            let found = if claim.kind == Kind::Pod {
-                pods.remove(&claim.uid)
-            } else {
-                let object = Object {
-                    resource: Resource::Workload(claim.kind),
-                    namespace,
-                    name: &claim.name,
-                };
-                let found = self.cluster.get(object).await?;
-                found.filter(|found| uid(found) == claim.uid)
+        for claim in workloads {
+            let object = Object {
+                resource: Resource::Workload(claim.kind),
+                namespace,
+                name: &claim.name,
             };
+            let found = self.cluster.get(object).await?;
+            let found = found.filter(|found| uid(found) == claim.uid);
             members.extend(found.map(|found| Member::of(claim.clone(), &found)));
         }
+        if pods.is_empty() {
+            return Ok(members);
+        }
+        // An election may have many pods: they are asked for at once.
+        let mut pods: BTreeMap<_, _> = pods.into_iter().map(|claim| (&claim.uid, claim)).collect();
+        let find = |pod: Value| {
+            let claim = pods.remove(&uid(&pod));
+            members.extend(claim.map(|claim| Member::of(claim.clone(), &pod)));
+            ControlFlow::Continue(())
+        };
+        let resource = Resource::Workload(Kind::Pod);
+        self.cluster
+            .visit(resource, namespace, &claimants(Kind::Pod), find)
+            .await?;
         Ok(members)
     }
 
@@ -191,7 +198,7 @@ impl Controller {
             return Ok(Progress::Done);
         }
         if self.is_served(namespace, service).await? {
-            return Ok(Progress::Waiting);
+            return Ok(Progress::Later);
         }
         self.revoke(namespace, &name).await?;
         Ok(Progress::Done)

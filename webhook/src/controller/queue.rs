@@ -13,6 +13,10 @@ use super::index::Key;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// The pause after a look at what waits; where a look is dear, it doubles up to the longest.
+const LOOK: Duration = Duration::from_secs(2);
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
 /// For how long what this replica has let in is its own to see to first.
 const OURS: Duration = Duration::from_secs(10);
 /// For how long the others leave it to that one. Then there is nothing left for them to write.
@@ -22,7 +26,10 @@ const DEFERENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     Done,
-    Later(Duration),
+    /// Something has to happen first that no watch shows, and a look at it is cheap.
+    Soon,
+    /// The same, and a look is dear.
+    Later,
     Failed,
 }
 
@@ -33,7 +40,8 @@ pub(super) struct Queue {
     /// Something happened to them while they were under way.
     again: BTreeSet<Key>,
     failures: BTreeMap<Key, u32>,
-    waiting: BTreeSet<Key>,
+    /// What waits, and how many dear looks it has had since a cheap one.
+    waiting: BTreeMap<Key, u32>,
     /// What this replica has let in, and until when it is the first to see to it.
     ours: BTreeMap<Key, Instant>,
 }
@@ -97,22 +105,25 @@ impl Queue {
     /// Notes how a key that was started ended.
     pub(super) fn finish(&mut self, key: Key, outcome: Outcome, now: Instant) {
         self.running.remove(&key);
-        self.waiting.remove(&key);
         let pause = match outcome {
             Outcome::Done => {
                 self.failures.remove(&key);
+                self.waiting.remove(&key);
                 None
             }
-            Outcome::Later(pause) => {
+            Outcome::Soon => {
                 self.failures.remove(&key);
-                self.waiting.insert(key.clone());
-                Some(pause)
+                self.waiting.insert(key.clone(), 0);
+                Some(LOOK)
+            }
+            Outcome::Later => {
+                self.failures.remove(&key);
+                let looks = self.waiting.entry(key.clone()).or_default();
+                Some(next_pause(looks, LOOK, LONGEST_LOOK))
             }
             Outcome::Failed => {
                 let failures = self.failures.entry(key.clone()).or_default();
-                *failures = failures.saturating_add(1);
-                let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-                Some(FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE))
+                Some(next_pause(failures, FIRST_PAUSE, LONGEST_PAUSE))
             }
         };
         if self.again.remove(&key) {
@@ -137,6 +148,13 @@ impl Queue {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
+}
+
+/// The pause after so many before it, which it counts.
+fn next_pause(before: &mut u32, first: Duration, longest: Duration) -> Duration {
+    let doubled = 2_u32.saturating_pow((*before).min(16));
+    *before = before.saturating_add(1);
+    first.saturating_mul(doubled).min(longest)
 }
 
 #[cfg(test)]
@@ -165,24 +183,34 @@ mod tests {
         assert_eq!(queue.next_due(), None);
     }
 
+    /// The pauses, in milliseconds, after reconciliations that end so.
+    fn pauses<const N: usize>(outcome: Outcome) -> [u128; N] {
+        let mut at = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend([key("web")], at);
+        std::array::from_fn(|_| {
+            assert_eq!(queue.start(at), Some(key("web")));
+            queue.finish(key("web"), outcome, at);
+            let due = queue.next_due().unwrap();
+            let pause = due.duration_since(at).as_millis();
+            at = due;
+            pause
+        })
+    }
+
     #[test]
     fn pauses_double_up_to_a_minute() {
-        let now = clock::instant();
-        let mut queue = Queue::default();
-        queue.extend([key("web")], now);
-        let mut at = now;
-        let mut pauses = Vec::new();
-        for _ in 0..9 {
-            assert_eq!(queue.start(at), Some(key("web")));
-            queue.finish(key("web"), Outcome::Failed, at);
-            let due = queue.next_due().unwrap();
-            pauses.push(due.duration_since(at).as_millis());
-            at = due;
-        }
         assert_eq!(
-            pauses,
+            pauses(Outcome::Failed),
             [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
         );
+    }
+
+    #[test]
+    fn where_a_look_is_dear_what_waits_is_looked_at_ever_more_seldom() {
+        let dear = [2000, 4000, 8000, 16_000, 30_000, 30_000];
+        assert_eq!(pauses(Outcome::Later), dear);
+        assert_eq!(pauses(Outcome::Soon), [2000; 6]);
     }
 
     #[test]
@@ -248,9 +276,9 @@ mod tests {
         let mut queue = Queue::default();
         queue.extend([key("web")], now);
         queue.start(now);
-        queue.finish(key("web"), Outcome::Later(Duration::from_secs(2)), now);
+        queue.finish(key("web"), Outcome::Later, now);
         assert_eq!((queue.waiting(), queue.start(now)), (1, None));
-        assert_eq!(queue.start(now + Duration::from_secs(2)), Some(key("web")));
+        assert_eq!(queue.start(now + LOOK), Some(key("web")));
         queue.finish(key("web"), Outcome::Done, now);
         assert_eq!(queue.waiting(), 0);
     }

@@ -2,6 +2,8 @@
 //!
 //! The patches are made in `contract`. The order here is what keeps a late leader from writing.
 
+use std::ops::ControlFlow;
+
 use contract::{
     claim::{self, Claim},
     names::{self, reason, service_annotation},
@@ -15,7 +17,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::{Value, json};
 
-use super::{Controller, Progress, claimants};
+use super::{Controller, Progress, claimants, not_ended};
 use crate::cluster::{MANAGER, Object, RequestError, Resource, Selection};
 
 /// How often others may write in between before the hand-back is given up. Then a user's
@@ -62,13 +64,17 @@ impl Controller {
         let Some(patch) = unpin::patch(service) else {
             return Ok(Progress::Done);
         };
+        // The leader's pod goes last, and from then on nobody is served: a look at it alone can be frequent.
+        if self.is_led(namespace, service).await? {
+            return Ok(Progress::Soon);
+        }
         let claims = self.claims(namespace).await?;
         if claims.iter().any(|claim| claim.covers(name)) {
             // The watch is behind; what it will show is looked at then.
             return Ok(Progress::Done);
         }
         if self.is_served(namespace, name).await? {
-            return Ok(Progress::Waiting);
+            return Ok(Progress::Later);
         }
         let label = format!("{}={}", rbac::MANAGED_BY, names::PRODUCT);
         let ours = Selection {
@@ -113,14 +119,34 @@ impl Controller {
         let mut claims = Vec::new();
         for kind in Kind::ALL {
             let resource = Resource::Workload(kind);
-            let which = claimants(kind);
-            let found = self
-                .cluster
-                .list_metadata(resource, namespace, &which)
+            let note = |metadata: &Value| claims.extend(Claim::of(kind, metadata));
+            self.cluster
+                .visit_metadata(resource, namespace, &claimants(kind), note)
                 .await?;
-            claims.extend(found.iter().filter_map(|it| Claim::of(kind, it)));
         }
         Ok(claims)
+    }
+
+    /// Whether the pod is left that the Service names as its leader.
+    async fn is_led(&self, namespace: &str, service: &Value) -> Result<bool, RequestError> {
+        let leader = service
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(service_annotation::LEADER)?.as_str());
+        let Some(name) = leader else {
+            return Ok(false);
+        };
+        let object = Object {
+            resource: Resource::Workload(Kind::Pod),
+            namespace,
+            name,
+        };
+        let service = service.pointer("/metadata/name").and_then(Value::as_str);
+        let service = service.and_then(|name| ServiceName::parse(name).ok());
+        let pod = self.cluster.get(object).await?;
+        let pod = pod.and_then(|pod| serde_json::from_value::<Pod>(pod).ok());
+        Ok(pod
+            .zip(service)
+            .is_some_and(|(pod, service)| pod.may_switch(&service)))
     }
 
     /// Whether a pod is left whose sidecar may still write this Service.
@@ -132,13 +158,19 @@ impl Controller {
         let Ok(service) = ServiceName::parse(service) else {
             return Ok(false);
         };
+        let mut is_served = false;
+        let look = |pod: Pod| {
+            is_served = pod.may_switch(&service);
+            if is_served {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
         let resource = Resource::Workload(Kind::Pod);
-        let all = Selection::default();
-        let pods = self.cluster.list(resource, namespace, &all).await?;
-        // One that cannot be read is taken for one that may.
-        Ok(pods.into_iter().any(|pod| {
-            serde_json::from_value(pod).map_or(true, |pod: Pod| pod.may_switch(&service))
-        }))
+        self.cluster
+            .visit(resource, namespace, &not_ended(), look)
+            .await?;
+        Ok(is_served)
     }
 
     async fn publish(&self, service: &Value) {
