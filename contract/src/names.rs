@@ -161,6 +161,8 @@ pub mod reason {
     pub const FORBIDDEN: &str = "Forbidden";
     /// The Service is the user's again.
     pub const UNPINNED: &str = "Unpinned";
+    /// Nobody claims the Service any longer, but a pod is left that may still write it.
+    pub const UNPIN_WAITS: &str = "UnpinWaits";
 }
 
 /// The Lease's, the service account's, the Role's and the binding's default name for a Service.

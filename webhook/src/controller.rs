@@ -4,7 +4,9 @@
 //! Level-triggered: events only say what to look at. Must not know: what an admission decided.
 
 mod election;
+mod herald;
 mod index;
+mod pods;
 mod queue;
 mod service;
 
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::{
+    herald::Herald,
     index::{Index, Key, Work},
     queue::{Outcome, Queue},
 };
@@ -87,27 +90,30 @@ pub(crate) struct Controller {
     cluster: Cluster,
     cluster_role: String,
     metrics: Arc<Metrics>,
+    herald: Herald,
 }
 
 /// How a reconciliation ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Progress {
     /// All is as it ought to be.
     Done,
-    /// A pod has to go first, at which a look is cheap.
-    Soon,
-    /// Pods have to go first, and a look lists those of the namespace.
-    Later,
+    /// This pod has to go first, at which a look is cheap.
+    Soon(String),
+    /// Pods have to go first, this one for example, and a look lists those of the namespace.
+    Later(String),
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
 
 impl Controller {
     pub(crate) fn new(cluster: Cluster, cluster_role: String, metrics: Arc<Metrics>) -> Self {
+        let herald = Herald::new(cluster.client());
         Self {
             cluster,
             cluster_role,
             metrics,
+            herald,
         }
     }
 
@@ -133,10 +139,12 @@ impl Controller {
                         queue.finish(key, Outcome::Done, clock::instant());
                         continue;
                     }
+                    let overdue = queue.is_overdue(&key, clock::instant());
                     let controller = Arc::clone(&controller);
                     let span = tracing::info_span!("reconcile", ?key);
                     running.spawn(
-                        async move { (key, controller.reconcile(&work).await) }.instrument(span),
+                        async move { (key, controller.reconcile(&work, overdue).await) }
+                            .instrument(span),
                     );
                 }
             }
@@ -179,7 +187,8 @@ impl Controller {
         running.shutdown().await;
     }
 
-    async fn reconcile(&self, work: &Work) -> Result<Progress, RequestError> {
+    /// `overdue`: it has waited long, and for what is to be said.
+    async fn reconcile(&self, work: &Work, overdue: bool) -> Result<Progress, RequestError> {
         match work {
             Work::Election {
                 namespace,
@@ -190,7 +199,13 @@ impl Controller {
                 namespace,
                 service,
                 claims,
-            } => self.reconcile_service(namespace, service, claims).await,
+            } => {
+                let progress = self.reconcile_service(namespace, service, claims).await?;
+                if let (true, Progress::Soon(pod) | Progress::Later(pod)) = (overdue, &progress) {
+                    self.say_unpin_waits(namespace, service, pod).await?;
+                }
+                Ok(progress)
+            }
         }
     }
 
@@ -200,11 +215,11 @@ impl Controller {
                 self.metrics.reconciled("done");
                 Outcome::Done
             }
-            Ok(Progress::Soon) => {
+            Ok(Progress::Soon(_)) => {
                 self.metrics.reconciled("waiting");
                 Outcome::Soon
             }
-            Ok(Progress::Later) => {
+            Ok(Progress::Later(_)) => {
                 self.metrics.reconciled("waiting");
                 Outcome::Later
             }

@@ -1,13 +1,13 @@
 //! What a policy of the cluster's owner forbids, who does not know of elections.
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use std::time::Duration;
+
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use testcluster::troubleshooting::documented;
 
 use crate::{
     scene,
-    support::{KEY, Scene, deployment, service},
+    support::{Scene, deployment, service},
 };
 
 /// Forbids creations and updates of a resource of the core group in the scene's namespace, unless they
@@ -105,16 +105,8 @@ async fn an_account_that_is_denied_is_told_by_the_webhook_which_tries_again() {
         "metadata": {"name": "another"}});
     forbid(&scene, "serviceaccounts", "false", &account).await;
     apply_web(&scene).await;
-    let webhooks: Api<Pod> = Api::namespaced(scene.client.clone(), KEY);
-    let webhooks = webhooks.list(&ListParams::default()).await.unwrap();
-    let node = scene.cluster.node();
     scene
-        .eventually("the webhook's log says so", async || {
-            let logs = node.logs(KEY, &webhooks.items[0].name_any(), "webhook");
-            let lines = logs.unwrap();
-            let mut ours = lines.lines().filter(|line| line.contains(&scene.namespace));
-            ours.find_map(|line| documented("webhook-log-not-reconciled", line).ok())
-        })
+        .documented_webhook_log("webhook-log-not-reconciled", Duration::from_mins(1))
         .await;
     permit(&scene).await;
     scene.agreed("web", |_| true).await;

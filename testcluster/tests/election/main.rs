@@ -25,6 +25,7 @@ mod operator;
 mod ownership;
 mod pods;
 mod rights;
+mod unpin;
 mod workloads;
 
 use tokio::sync::OnceCell;

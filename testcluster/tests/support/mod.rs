@@ -209,8 +209,17 @@ impl Scene {
         output.unwrap().stdout
     }
 
-    pub async fn eventually<T>(&self, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_mins(1);
+    pub async fn eventually<T>(&self, what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+        self.within(Duration::from_mins(1), what, probe).await
+    }
+
+    pub async fn within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut probe: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(found) = probe().await {
                 return found;
@@ -295,6 +304,15 @@ impl Scene {
         let node = self.cluster.node();
         self.eventually(row, async || {
             let logs = node.logs(&self.namespace, pod, SIDECAR).unwrap();
+            troubleshooting::has(row, &logs).unwrap().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the webhook has logged that row of docs/troubleshooting.md about this namespace.
+    pub async fn documented_webhook_log(&self, row: &str, patience: Duration) {
+        self.within(patience, row, async || {
+            let logs = self.webhook_log().unwrap();
             troubleshooting::has(row, &logs).unwrap().then_some(())
         })
         .await;

@@ -28,13 +28,16 @@ impl Drop for Scene {
             let logs = logs.unwrap_or_else(|error| format!("{error:#}"));
             eprintln!("\n=== the sidecar of {pod}\n{logs}");
         }
-        eprintln!("\n=== the webhook\n{}", self.webhook().unwrap_or_default());
+        eprintln!(
+            "\n=== the webhook\n{}",
+            self.webhook_log().unwrap_or_default()
+        );
     }
 }
 
 impl Scene {
     /// What the webhook has written of this namespace.
-    fn webhook(&self) -> std::io::Result<String> {
+    pub fn webhook_log(&self) -> std::io::Result<String> {
         let mut lines = String::new();
         for file in fs::read_dir(self.cluster.folder().join("logs"))? {
             let path = file?.path();

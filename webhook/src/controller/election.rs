@@ -197,8 +197,8 @@ impl Controller {
         if claims.iter().any(|claim| claim.election() == service) {
             return Ok(Progress::Done);
         }
-        if self.is_served(namespace, service).await? {
-            return Ok(Progress::Later);
+        if let Some(pod) = self.served_by(namespace, service).await? {
+            return Ok(Progress::Later(pod));
         }
         self.revoke(namespace, &name).await?;
         Ok(Progress::Done)

@@ -17,6 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(2);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
+/// How long something waits before that is said, and how long until it is said again.
+const LONG: Duration = Duration::from_mins(2);
+const AGAIN: Duration = Duration::from_hours(1);
+
 /// For how long what this replica has let in is its own to see to first.
 const OURS: Duration = Duration::from_secs(10);
 /// For how long the others leave it to that one. Then there is nothing left for them to write.
@@ -33,6 +37,15 @@ pub(super) enum Outcome {
     Failed,
 }
 
+/// What is known of a key that waits.
+#[derive(Debug)]
+struct Wait {
+    /// How many dear looks there were since a cheap one.
+    dear: u32,
+    /// From when on it is to be said that it waits.
+    say_at: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     due: BTreeMap<Key, Instant>,
@@ -40,8 +53,7 @@ pub(super) struct Queue {
     /// Something happened to them while they were under way.
     again: BTreeSet<Key>,
     failures: BTreeMap<Key, u32>,
-    /// What waits, and how many dear looks it has had since a cheap one.
-    waiting: BTreeMap<Key, u32>,
+    waiting: BTreeMap<Key, Wait>,
     /// What this replica has let in, and until when it is the first to see to it.
     ours: BTreeMap<Key, Instant>,
 }
@@ -113,13 +125,13 @@ impl Queue {
             }
             Outcome::Soon => {
                 self.failures.remove(&key);
-                self.waiting.insert(key.clone(), 0);
+                self.wait(&key, now).dear = 0;
                 Some(LOOK)
             }
             Outcome::Later => {
                 self.failures.remove(&key);
-                let looks = self.waiting.entry(key.clone()).or_default();
-                Some(next_pause(looks, LOOK, LONGEST_LOOK))
+                let dear = &mut self.wait(&key, now).dear;
+                Some(next_pause(dear, LOOK, LONGEST_LOOK))
             }
             Outcome::Failed => {
                 let failures = self.failures.entry(key.clone()).or_default();
@@ -131,6 +143,21 @@ impl Queue {
         } else if let Some(pause) = pause {
             self.due.insert(key, now + pause);
         }
+    }
+
+    fn wait(&mut self, key: &Key, now: Instant) -> &mut Wait {
+        self.waiting.entry(key.clone()).or_insert(Wait {
+            dear: 0,
+            say_at: now + LONG,
+        })
+    }
+
+    /// Whether a key has waited for longer than a rollout usually takes, and this was not said within
+    /// the hour.
+    pub(super) fn is_overdue(&mut self, key: &Key, now: Instant) -> bool {
+        let wait = self.waiting.get_mut(key);
+        let overdue = wait.filter(|wait| wait.say_at <= now);
+        overdue.map(|wait| wait.say_at = now + AGAIN).is_some()
     }
 
     /// When the next key is due.
@@ -281,5 +308,23 @@ mod tests {
         assert_eq!(queue.start(now + LOOK), Some(key("web")));
         queue.finish(key("web"), Outcome::Done, now);
         assert_eq!(queue.waiting(), 0);
+    }
+    #[test]
+    fn what_waits_for_long_is_to_be_said_once_an_hour_until_it_is_done() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        let mut look = |at, outcome| {
+            queue.extend([key("web")], at);
+            queue.start(at);
+            let overdue = queue.is_overdue(&key("web"), at);
+            queue.finish(key("web"), outcome, at);
+            overdue
+        };
+        assert!(!look(now, Outcome::Soon));
+        assert!(!look(now + LOOK, Outcome::Later));
+        assert!(look(now + LONG, Outcome::Later));
+        assert!(!look(now + LONG + LOOK, Outcome::Failed));
+        assert!(look(now + LONG + AGAIN, Outcome::Done));
+        assert!(!look(now + LONG + AGAIN + AGAIN, Outcome::Later));
     }
 }

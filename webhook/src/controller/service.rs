@@ -2,27 +2,24 @@
 //!
 //! The patches are made in `contract`. The order here is what keeps a late leader from writing.
 
-use std::ops::ControlFlow;
-
 use contract::{
     claim::{self, Claim},
     names::{self, reason, service_annotation},
-    pods::Pod,
     rbac, unpin,
-    values::ServiceName,
-    wording::in_one_line,
     workload::Kind,
 };
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::EventType;
 use serde_json::{Value, json};
 
-use super::{Controller, Progress, claimants, not_ended};
+use super::{Controller, Progress, claimants, herald::Said};
 use crate::cluster::{MANAGER, Object, RequestError, Resource, Selection};
 
 /// How often others may write in between before the hand-back is given up. Then a user's
 /// server-side apply meets one conflict.
 const HAND_BACK_ATTEMPTS: u32 = 5;
+
+/// What is done to a Service, in its Events.
+const UNPIN: &str = "Unpin";
 
 impl Controller {
     pub(super) async fn reconcile_service(
@@ -65,16 +62,16 @@ impl Controller {
             return Ok(Progress::Done);
         };
         // The leader's pod goes last, and from then on nobody is served: a look at it alone can be frequent.
-        if self.is_led(namespace, service).await? {
-            return Ok(Progress::Soon);
+        if let Some(leader) = self.leaders_pod(namespace, service).await? {
+            return Ok(Progress::Soon(leader));
         }
         let claims = self.claims(namespace).await?;
         if claims.iter().any(|claim| claim.covers(name)) {
             // The watch is behind; what it will show is looked at then.
             return Ok(Progress::Done);
         }
-        if self.is_served(namespace, name).await? {
-            return Ok(Progress::Later);
+        if let Some(pod) = self.served_by(namespace, name).await? {
+            return Ok(Progress::Later(pod));
         }
         let label = format!("{}={}", rbac::MANAGED_BY, names::PRODUCT);
         let ours = Selection {
@@ -97,7 +94,13 @@ impl Controller {
         }
         let mut unpinned = self.cluster.merge(object, &patch).await?;
         tracing::info!(ns = namespace, name, "Service un-pinned");
-        self.publish(&unpinned).await;
+        let said = Said {
+            type_: EventType::Normal,
+            reason: reason::UNPINNED,
+            action: UNPIN,
+            note: "Nothing claims this Service: its selector is the user's again".to_owned(),
+        };
+        self.herald.say(&unpinned, said).await;
         for _ in 0..HAND_BACK_ATTEMPTS {
             let Some(patch) = unpin::hand_back(&unpinned, MANAGER) else {
                 break;
@@ -127,81 +130,32 @@ impl Controller {
         Ok(claims)
     }
 
-    /// Whether the pod is left that the Service names as its leader.
-    async fn is_led(&self, namespace: &str, service: &Value) -> Result<bool, RequestError> {
-        let leader = service
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(service_annotation::LEADER)?.as_str());
-        let Some(name) = leader else {
-            return Ok(false);
-        };
+    /// Says what an un-pin waits for that has waited long.
+    pub(super) async fn say_unpin_waits(
+        &self,
+        namespace: &str,
+        name: &str,
+        pod: &str,
+    ) -> Result<(), RequestError> {
+        tracing::warn!(ns = namespace, name, pod, "un-pin waits for a pod");
         let object = Object {
-            resource: Resource::Workload(Kind::Pod),
+            resource: Resource::Service,
             namespace,
             name,
         };
-        let service = service.pointer("/metadata/name").and_then(Value::as_str);
-        let service = service.and_then(|name| ServiceName::parse(name).ok());
-        let pod = self.cluster.get(object).await?;
-        let pod = pod.and_then(|pod| serde_json::from_value::<Pod>(pod).ok());
-        Ok(pod
-            .zip(service)
-            .is_some_and(|(pod, service)| pod.may_switch(&service)))
-    }
-
-    /// Whether a pod is left whose sidecar may still write this Service.
-    pub(super) async fn is_served(
-        &self,
-        namespace: &str,
-        service: &str,
-    ) -> Result<bool, RequestError> {
-        let Ok(service) = ServiceName::parse(service) else {
-            return Ok(false);
+        let Some(service) = self.cluster.get(object).await? else {
+            return Ok(());
         };
-        let mut is_served = false;
-        let look = |pod: Pod| {
-            is_served = pod.may_switch(&service);
-            if is_served {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+        let said = Said {
+            type_: EventType::Warning,
+            reason: reason::UNPIN_WAITS,
+            action: UNPIN,
+            note: format!(
+                "Nothing claims this Service, but the sidecar of pod {pod} may still write it: the \
+                 selector is the user's again once no such pod is left"
+            ),
         };
-        let resource = Resource::Workload(Kind::Pod);
-        self.cluster
-            .visit(resource, namespace, &not_ended(), look)
-            .await?;
-        Ok(is_served)
-    }
-
-    async fn publish(&self, service: &Value) {
-        let text = |path| {
-            service
-                .pointer(path)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let reference = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Service".to_owned()),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
-            uid: text("/metadata/uid"),
-            ..ObjectReference::default()
-        };
-        let event = Event {
-            type_: EventType::Normal,
-            reason: reason::UNPINNED.to_owned(),
-            note: Some("Nothing claims this Service: its selector is the user's again".to_owned()),
-            action: "Unpin".to_owned(),
-            secondary: None,
-        };
-        let reporter = Reporter {
-            controller: MANAGER.to_owned(),
-            instance: None,
-        };
-        let recorder = Recorder::new(self.cluster.client(), reporter);
-        if let Err(error) = recorder.publish(&event, &reference).await {
-            tracing::warn!(error = in_one_line(&error), "no Event");
-        }
+        self.herald.say(&service, said).await;
+        Ok(())
     }
 }
