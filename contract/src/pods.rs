@@ -7,11 +7,14 @@ use serde::Deserialize;
 
 use crate::{
     names::{self, env},
+    rbac::Names,
     values::ServiceName,
 };
 
-/// How the Go original and the sidecar spell the flag of [`env::SERVICE`], less its dashes.
+/// How the Go original and the sidecar spell the flags of [`env::SERVICE`] and [`env::LEASE`], less the
+/// dashes.
 const SERVICE_FLAG: &str = "service-name";
+const LEASE_FLAG: &str = "lease-name";
 
 /// What is read of a pod, from a whole one as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -31,6 +34,7 @@ struct Metadata {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
+    service_account_name: String,
     init_containers: Vec<Container>,
     containers: Vec<Container>,
 }
@@ -71,6 +75,25 @@ impl Pod {
                 .services()
                 .is_none_or(|of| of.contains(&service.as_str()))
         })
+    }
+
+    /// Adds what the pod's sidecars work with that name this Service first, if they have not ended.
+    pub fn add_needs(&self, election: &str, needs: &mut Names) {
+        for sidecar in self.sidecars() {
+            let services = sidecar.services().unwrap_or_default();
+            if services.first() != Some(&election) {
+                continue;
+            }
+            let default = names::default_name(election);
+            let lease = sidecar.setting(LEASE_FLAG, env::LEASE);
+            needs.leases.insert(lease.map_or(default, str::to_owned));
+            needs
+                .services
+                .extend(services.into_iter().map(str::to_owned));
+            needs
+                .accounts
+                .insert(self.spec.service_account_name.clone());
+        }
     }
 
     fn sidecars(&self) -> impl Iterator<Item = &Container> {
@@ -205,5 +228,32 @@ mod tests {
         ] {
             assert!(may_switch(&with("containers", silent, "Running"), "api"));
         }
+    }
+    #[test]
+    fn a_sidecar_needs_its_account_lease_and_services() {
+        let env = json!([
+            { "name": env::SERVICE, "value": "web,admin" },
+            { "name": env::LEASE, "value": "shared" },
+        ]);
+        let sidecar = json!({ "name": names::CONTAINER, "env": env });
+        let mut pod = json!({
+            "spec": { "serviceAccountName": "own", "initContainers": [sidecar] },
+            "status": { "phase": "Running" },
+        });
+        let needs = |pod: &Value, election| {
+            let mut needs = Names::default();
+            self::pod(pod.clone()).add_needs(election, &mut needs);
+            needs
+        };
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let own = Names {
+            accounts: all(&["own"]),
+            services: all(&["admin", "web"]),
+            leases: all(&["shared"]),
+        };
+        assert_eq!(needs(&pod, "web"), own);
+        assert_eq!(needs(&pod, "admin"), Names::default());
+        pod["status"]["phase"] = json!("Failed");
+        assert_eq!(needs(&pod, "web"), Names::default());
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Must not know: what exists already.
 
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+pub use self::left::Names;
 use crate::{claim::Claim, names, values::ServiceName, workload};
 
 /// The label that tells our objects from those that users made.

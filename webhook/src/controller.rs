@@ -102,6 +102,8 @@ enum Progress {
     Soon(String),
     /// Pods have to go first, this one for example, and a look lists those of the namespace.
     Later(String),
+    /// Pods of before still need rights that are to go, and a look lists those of the namespace.
+    Kept,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
@@ -219,7 +221,7 @@ impl Controller {
                 self.metrics.reconciled("waiting");
                 Outcome::Soon
             }
-            Ok(Progress::Later(_)) => {
+            Ok(Progress::Later(_) | Progress::Kept) => {
                 self.metrics.reconciled("waiting");
                 Outcome::Later
             }

@@ -15,6 +15,7 @@
 mod support;
 
 mod application;
+mod changed;
 mod drain;
 mod failover;
 mod faults;

@@ -11,10 +11,11 @@ use std::{
 use contract::{
     claim::Claim,
     names,
-    rbac::{self, Election, Member},
+    rbac::{self, Election, Member, Names},
     workload::Kind,
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{Controller, Progress, claimants};
 use crate::cluster::{Object, RequestError, Resource};
@@ -38,8 +39,10 @@ impl Controller {
             pull_secrets: &pull_secrets,
             cluster_role: Some(&self.cluster_role),
         };
-        for wanted in election.objects() {
-            self.make_so(namespace, &wanted).await?;
+        let needs = OnceCell::new();
+        let mut kept = false;
+        for mut wanted in election.objects() {
+            kept |= self.make_so(&election, &mut wanted, &needs).await?;
         }
         let leases: BTreeSet<_> = members
             .iter()
@@ -52,9 +55,10 @@ impl Controller {
             ns = namespace,
             name = service,
             members = members.len(),
+            kept,
             "rights applied"
         );
-        Ok(Progress::Done)
+        Ok(if kept { Progress::Kept } else { Progress::Done })
     }
 
     /// The workloads and pods that are still there, with their accounts.
@@ -107,35 +111,50 @@ impl Controller {
         Ok(secrets.cloned().unwrap_or_default())
     }
 
-    async fn make_so(&self, namespace: &str, wanted: &Value) -> Result<(), RequestError> {
+    /// Makes an object what it ought to be, less what pods of before still `need`: whether there is such.
+    async fn make_so(
+        &self,
+        election: &Election<'_>,
+        wanted: &mut Value,
+        needs: &OnceCell<Names>,
+    ) -> Result<bool, RequestError> {
         let name = wanted
             .pointer("/metadata/name")
             .and_then(Value::as_str)
-            .unwrap_or_default();
+            .unwrap_or_default()
+            .to_owned();
         let Some(resource) = Resource::of(wanted) else {
-            return Ok(());
+            return Ok(false);
         };
         let object = Object {
             resource,
-            namespace,
-            name,
+            namespace: election.namespace,
+            name: &name,
         };
         // A look costs the API server a fraction of a write, and each replica comes by. A cache might be
         // behind this replica's own last write, and hide that it went over another one's.
         let Some(found) = self.cluster.get(object).await? else {
-            return self.cluster.create(object, wanted).await.map(drop);
+            self.cluster.create(object, wanted).await?;
+            return Ok(false);
         };
-        let Some(patch) = rbac::completion(&found, wanted) else {
-            return Ok(());
-        };
-        match self.cluster.merge(object, &patch).await {
-            // To which role a binding leads cannot be changed.
-            Err(error) if error.is_invalid() && resource == Resource::RoleBinding => {
-                self.cluster.delete(object).await?;
-                self.cluster.create(object, wanted).await.map(drop)
-            }
-            merged => merged.map(drop),
+        let lost = Names::lost(&found, wanted);
+        let mut kept = Names::default();
+        if !lost.is_empty() {
+            let needs = needs.get_or_try_init(|| self.needs(election.namespace, election.service));
+            kept = lost.shared_with(needs.await?);
+            kept.add_to(wanted);
         }
+        if let Some(patch) = rbac::completion(&found, wanted) {
+            match self.cluster.merge(object, &patch).await {
+                // To which role a binding leads cannot be changed.
+                Err(error) if error.is_invalid() && resource == Resource::RoleBinding => {
+                    self.cluster.delete(object).await?;
+                    self.cluster.create(object, wanted).await?;
+                }
+                merged => drop(merged?),
+            }
+        }
+        Ok(!kept.is_empty())
     }
 
     /// Makes the members owners of the Lease, so that it goes with the last of them. A Lease
@@ -197,8 +216,8 @@ impl Controller {
         if claims.iter().any(|claim| claim.election() == service) {
             return Ok(Progress::Done);
         }
-        if let Some(pod) = self.served_by(namespace, service).await? {
-            return Ok(Progress::Later(pod));
+        if !self.needs(namespace, service).await?.is_empty() {
+            return Ok(Progress::Kept);
         }
         self.revoke(namespace, &name).await?;
         Ok(Progress::Done)

@@ -4,7 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use contract::{names::service_annotation, pods::Pod, values::ServiceName, workload::Kind};
+use contract::{
+    names::service_annotation, pods::Pod, rbac::Names, values::ServiceName, workload::Kind,
+};
 use serde_json::Value;
 
 use super::{Controller, not_ended};
@@ -60,5 +62,22 @@ impl Controller {
             .visit(PODS, namespace, &not_ended(), look)
             .await?;
         Ok(found)
+    }
+
+    /// What the pods work with whose sidecars name this Service first.
+    pub(super) async fn needs(
+        &self,
+        namespace: &str,
+        election: &str,
+    ) -> Result<Names, RequestError> {
+        let mut needs = Names::default();
+        let look = |pod: Pod| {
+            pod.add_needs(election, &mut needs);
+            ControlFlow::Continue(())
+        };
+        self.cluster
+            .visit(PODS, namespace, &not_ended(), look)
+            .await?;
+        Ok(needs)
     }
 }

@@ -171,9 +171,11 @@ impl Queue {
         due.filter(|(key, _)| !self.running.contains(key))
     }
 
-    /// How many keys wait for something to happen.
+    /// How many Services wait to be given back.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        let keys = self.waiting.keys();
+        keys.filter(|key| matches!(key, Key::Service { .. }))
+            .count()
     }
 }
 
