@@ -163,6 +163,8 @@ pub mod reason {
     pub const UNPINNED: &str = "Unpinned";
     /// Nobody claims the Service any longer, but a pod is left that may still write it.
     pub const UNPIN_WAITS: &str = "UnpinWaits";
+    /// An object has the name of one that the controller would make.
+    pub const NAME_TAKEN: &str = "NameTaken";
 }
 
 /// The Lease's, the service account's, the Role's and the binding's default name for a Service.

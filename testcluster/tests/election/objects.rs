@@ -1,5 +1,7 @@
 //! Services and Leases that are missing, foreign, or older than they say.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -105,4 +107,76 @@ async fn an_epoch_from_the_future_is_said_and_nobody_claims_to_lead_until_the_se
     let now = scene.record.sync().await.unwrap();
     scene.record.allow(before + 1..=now);
     scene.record.check().await.unwrap();
+}
+
+/// Metadata of what a chart of the user's ships.
+fn of_a_chart(kind: &str, version: &str) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": LEASE,
+        "labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"example.org/x": "y"}}})
+}
+
+/// The object's metadata and rules as they are stored, less what the API server keeps.
+async fn stored(scene: &Scene, kind: &str) -> Value {
+    let text = scene.kubectl(&["get", kind, LEASE, "-o", "json"]).await;
+    let object: Value = serde_json::from_str(&text).unwrap();
+    let metadata = &object["metadata"];
+    json!([
+        metadata["labels"],
+        metadata["ownerReferences"],
+        object["rules"]
+    ])
+}
+
+#[tokio::test]
+async fn a_service_account_of_the_users_is_bound_and_stays_the_users() {
+    let scene = scene("ownaccount").await;
+    scene.apply(&of_a_chart("ServiceAccount", "v1")).await;
+    let before = stored(&scene, "serviceaccount").await;
+    scene.elect("web", 2, json!({})).await;
+    scene
+        .documented_event("event-name-taken", "ServiceAccount")
+        .await;
+    scene.record.allow_unpin();
+    scene.kubectl(&["delete", "deployment", "web"]).await;
+    scene
+        .eventually("the rights are gone", async || {
+            let rights = ["get", "roles,rolebindings", "-o", "name"];
+            scene.kubectl(&rights).await.is_empty().then_some(())
+        })
+        .await;
+    assert_eq!(stored(&scene, "serviceaccount").await, before);
+    scene.record.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_of_the_users_keeps_its_rules_and_that_is_said() {
+    let scene = scene("ownrole").await;
+    let mut role = of_a_chart("Role", "rbac.authorization.k8s.io/v1");
+    role["rules"] = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]);
+    scene.apply(&role).await;
+    let before = stored(&scene, "role").await;
+    scene.apply(&service("web")).await;
+    begin(&scene).await;
+    scene
+        .documented_webhook_log("webhook-log-name-taken", Duration::from_mins(1))
+        .await;
+    scene.documented_event("event-name-taken", "Role").await;
+    scene
+        .eventually("what is ours is made", async || {
+            let account = [
+                "get",
+                "serviceaccount",
+                LEASE,
+                "--ignore-not-found",
+                "-o",
+                "name",
+            ];
+            (!scene.kubectl(&account).await.is_empty()).then_some(())
+        })
+        .await;
+    assert_eq!(stored(&scene, "role").await, before);
+    let bindings = scene.kubectl(&["get", "rolebindings", "-o", "name"]).await;
+    let bindings: Vec<_> = bindings.lines().collect();
+    let one = format!("rolebinding.rbac.authorization.k8s.io/{LEASE}.sidecar");
+    assert_eq!(bindings, [one], "nobody is bound to it");
 }

@@ -10,15 +10,26 @@ use std::{
 
 use contract::{
     claim::Claim,
-    names,
+    names::{self, reason},
     rbac::{self, Election, Member, Names},
     workload::Kind,
 };
+use kube::runtime::events::EventType;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{Controller, Progress, claimants};
+use super::{Controller, Progress, claimants, herald::Said};
 use crate::cluster::{Object, RequestError, Resource};
+
+/// What came of an object that ought to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    AsWanted,
+    /// It has more, for pods that are left.
+    Kept,
+    /// There is one of its name that is somebody else's.
+    NameTaken,
+}
 
 impl Controller {
     pub(super) async fn reconcile_election(
@@ -41,8 +52,18 @@ impl Controller {
         };
         let needs = OnceCell::new();
         let mut kept = false;
+        let mut role_is_ours = true;
         for mut wanted in election.objects() {
-            kept |= self.make_so(&election, &mut wanted, &needs).await?;
+            let is_role = |kind: Option<&Value>| kind.is_some_and(|kind| kind == "Role");
+            if !role_is_ours && is_role(wanted.pointer("/roleRef/kind")) {
+                // Nobody knows what somebody else's Role allows.
+                continue;
+            }
+            match self.make_so(&election, &mut wanted, &needs).await? {
+                Made::AsWanted => {}
+                Made::Kept => kept = true,
+                Made::NameTaken => role_is_ours &= !is_role(wanted.get("kind")),
+            }
         }
         let leases: BTreeSet<_> = members
             .iter()
@@ -111,20 +132,20 @@ impl Controller {
         Ok(secrets.cloned().unwrap_or_default())
     }
 
-    /// Makes an object what it ought to be, less what pods of before still `need`: whether there is such.
+    /// Makes an object what it ought to be, save that it keeps what pods of before need.
     async fn make_so(
         &self,
         election: &Election<'_>,
         wanted: &mut Value,
         needs: &OnceCell<Names>,
-    ) -> Result<bool, RequestError> {
+    ) -> Result<Made, RequestError> {
         let name = wanted
             .pointer("/metadata/name")
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
         let Some(resource) = Resource::of(wanted) else {
-            return Ok(false);
+            return Ok(Made::AsWanted);
         };
         let object = Object {
             resource,
@@ -135,8 +156,12 @@ impl Controller {
         // behind this replica's own last write, and hide that it went over another one's.
         let Some(found) = self.cluster.get(object).await? else {
             self.cluster.create(object, wanted).await?;
-            return Ok(false);
+            return Ok(Made::AsWanted);
         };
+        if !rbac::is_ours(&found) {
+            self.say_name_taken(object, &found, election.service).await;
+            return Ok(Made::NameTaken);
+        }
         let lost = Names::lost(&found, wanted);
         let mut kept = Names::default();
         if !lost.is_empty() {
@@ -154,7 +179,25 @@ impl Controller {
                 merged => drop(merged?),
             }
         }
-        Ok(!kept.is_empty())
+        Ok(if kept.is_empty() {
+            Made::AsWanted
+        } else {
+            Made::Kept
+        })
+    }
+
+    async fn say_name_taken(&self, object: Object<'_>, found: &Value, service: &str) {
+        tracing::warn!(object = %object, "left as it is, for it is somebody else's");
+        let said = Said {
+            type_: EventType::Warning,
+            reason: reason::NAME_TAKEN,
+            action: "Grant",
+            note: format!(
+                "has the name of what the webhook makes for Service {service}, and is somebody \
+                 else's: it is left as it is"
+            ),
+        };
+        self.herald.say(found, said).await;
     }
 
     /// Makes the members owners of the Lease, so that it goes with the last of them. A Lease
