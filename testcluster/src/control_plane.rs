@@ -264,6 +264,8 @@ async fn start_api_server(rig: &Path, address: SocketAddr, etcd: SocketAddr) -> 
         file("service-account-signing-key-file", "tokens.key"),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         "--authorization-mode=Node,RBAC".to_owned(),
+        // Off by default, save in OpenShift.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--allow-privileged=true".to_owned(),
         file("audit-policy-file", "audit-policy.json"),

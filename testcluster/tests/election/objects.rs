@@ -180,3 +180,18 @@ async fn a_role_of_the_users_keeps_its_rules_and_that_is_said() {
     let one = format!("rolebinding.rbac.authorization.k8s.io/{LEASE}.sidecar");
     assert_eq!(bindings, [one], "nobody is bound to it");
 }
+
+/// The API server of these tests wants of whoever makes somebody the owner of an object the right to delete
+/// that, as OpenShift does.
+#[tokio::test]
+async fn the_lease_of_an_election_is_the_workloads() {
+    let scene = scene("owned").await;
+    scene.elect("web", 1, json!({})).await;
+    let owner = "jsonpath={.metadata.ownerReferences[*].kind}";
+    scene
+        .eventually("the Lease goes with its Deployment", async || {
+            let found = scene.kubectl(&["get", "lease", LEASE, "-o", owner]).await;
+            (found == "Deployment").then_some(())
+        })
+        .await;
+}

@@ -12,6 +12,7 @@ use contract::{
     claim::Claim,
     names::{self, reason},
     rbac::{self, Election, Member, Names},
+    wording::in_one_line,
     workload::Kind,
 };
 use kube::runtime::events::EventType;
@@ -236,7 +237,15 @@ impl Controller {
         let version = found.pointer("/metadata/resourceVersion");
         let patch =
             json!({ "metadata": { "resourceVersion": version, "ownerReferences": owners } });
-        self.cluster.merge(object, &patch).await.map(drop)
+        match self.cluster.merge(object, &patch).await {
+            // Whoever forbids it, such as a cluster where to own takes the right to delete, has the
+            // Lease stay behind, and the election goes on.
+            Err(error) if error.is_forbidden() => {
+                tracing::warn!(error = in_one_line(&error), object = %object, "Lease without owner");
+                Ok(())
+            }
+            merged => merged.map(drop),
+        }
     }
 
     /// Takes the rights away once nobody claims them and no pod needs them.
