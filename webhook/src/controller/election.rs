@@ -275,14 +275,15 @@ impl Controller {
         Ok(Progress::Done)
     }
 
-    /// Deletes the objects that were made under this name: what binds first.
+    /// Deletes the objects that were made under this name: what binds first, and last the Role, by which
+    /// the rest is found again after a deletion that was cut short.
     pub(super) async fn revoke(&self, namespace: &str, name: &str) -> Result<(), RequestError> {
         let sidecar = format!("{name}{}", names::SIDECAR_BINDING_SUFFIX);
         for (resource, name) in [
             (Resource::RoleBinding, name),
             (Resource::RoleBinding, &sidecar),
-            (Resource::Role, name),
             (Resource::ServiceAccount, name),
+            (Resource::Role, name),
         ] {
             let object = Object {
                 resource,
@@ -300,5 +301,79 @@ impl Controller {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::http::{Method, Request, Response};
+    use contract::names::annotation;
+    use kube::{Client, client::Body};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{cluster::Cluster, metrics::Metrics};
+
+    /// A controller whose API server has every object that is asked for, as ours, and answers to what
+    /// `refused` says with this status; and the paths of what was deleted.
+    fn controller(
+        refused: (Method, &'static str),
+        status: u16,
+    ) -> (Controller, Arc<Mutex<Vec<String>>>) {
+        let deleted = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&deleted);
+        let answer = move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let (method, part) = &refused;
+            let is_refused = request.method() == method && path.contains(part);
+            let answer = if is_refused {
+                json!({ "kind": "Status", "status": "Failure", "code": status, "reason": "", "message": "" })
+            } else {
+                let labels = json!({ rbac::MANAGED_BY: names::PRODUCT });
+                json!({ "metadata": { "name": "x", "labels": labels } })
+            };
+            if request.method() == Method::DELETE && !is_refused {
+                log.lock().unwrap().push(path);
+            }
+            let body = Body::from(answer.to_string().into_bytes());
+            let status = if is_refused { status } else { 200 };
+            let response = Response::builder().status(status).body(body).unwrap();
+            async { Ok::<_, Infallible>(response) }
+        };
+        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
+        let metrics = Arc::new(Metrics::new());
+        let controller = Controller::new(cluster, "sidecar".to_owned(), metrics);
+        (controller, deleted)
+    }
+
+    #[tokio::test]
+    async fn a_revocation_that_is_cut_short_leaves_the_role_by_which_it_is_gone_on_with() {
+        let (controller, deleted) = controller((Method::DELETE, "/serviceaccounts/"), 500);
+        let name = names::default_name("web");
+        controller.revoke("shop", &name).await.unwrap_err();
+        let deleted = deleted.lock().unwrap();
+        assert_eq!(deleted.len(), 2, "{deleted:?}");
+        assert!(deleted.iter().all(|path| path.contains("/rolebindings/")));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_may_have_no_owner_is_no_failure() {
+        let metadata = json!({
+            "name": "web", "namespace": "shop", "uid": "u1",
+            "annotations": { annotation::SERVICE: "web" },
+        });
+        let claim = Claim::of(Kind::Deployment, &metadata).unwrap();
+        let lease = claim.lease.as_str().to_owned();
+        let members = [Member::of(claim, &json!({}))];
+        for (status, goes_on) in [(403, true), (500, false)] {
+            let (controller, _) = controller((Method::PATCH, "/leases/"), status);
+            let owned = controller.own_lease("shop", &lease, &members).await;
+            assert_eq!(owned.is_ok(), goes_on, "{owned:?}");
+        }
     }
 }
