@@ -179,6 +179,15 @@ async fn a_role_of_the_users_keeps_its_rules_and_that_is_said() {
     let bindings: Vec<_> = bindings.lines().collect();
     let one = format!("rolebinding.rbac.authorization.k8s.io/{LEASE}.sidecar");
     assert_eq!(bindings, [one], "nobody is bound to it");
+    let bare = "service-leader-election/service-";
+    scene.kubectl(&["annotate", "deployment/web", bare]).await;
+    scene
+        .eventually("what is ours is gone", async || {
+            let ours = ["get", "rolebindings,serviceaccounts", "-o", "name"];
+            (!scene.kubectl(&ours).await.contains(KEY)).then_some(())
+        })
+        .await;
+    assert_eq!(stored(&scene, "role").await, before);
 }
 
 /// The API server of these tests wants of whoever makes somebody the owner of an object the right to delete

@@ -251,17 +251,19 @@ impl Controller {
     /// Takes the rights away once nobody claims them and no pod needs them.
     async fn retire(&self, namespace: &str, service: &str) -> Result<Progress, RequestError> {
         let name = names::default_name(service);
+        let sidecar = format!("{name}{}", names::SIDECAR_BINDING_SUFFIX);
+        // Where the Role's name is somebody else's, the binding to the chart's tells.
         let role = Object {
             resource: Resource::Role,
             namespace,
             name: &name,
         };
-        if !self
-            .cluster
-            .get(role)
-            .await?
-            .is_some_and(|role| rbac::is_ours(&role))
-        {
+        let binding = Object {
+            resource: Resource::RoleBinding,
+            namespace,
+            name: &sidecar,
+        };
+        if !self.is_ours(role).await? && !self.is_ours(binding).await? {
             return Ok(Progress::Done);
         }
         let claims = self.claims(namespace).await?;
@@ -290,17 +292,17 @@ impl Controller {
                 namespace,
                 name,
             };
-            if self
-                .cluster
-                .get(object)
-                .await?
-                .is_some_and(|found| rbac::is_ours(&found))
-            {
+            if self.is_ours(object).await? {
                 self.cluster.delete(object).await?;
                 tracing::info!(object = %object, "deleted");
             }
         }
         Ok(())
+    }
+
+    async fn is_ours(&self, object: Object<'_>) -> Result<bool, RequestError> {
+        let found = self.cluster.get(object).await?;
+        Ok(found.is_some_and(|found| rbac::is_ours(&found)))
     }
 }
 
