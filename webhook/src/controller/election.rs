@@ -202,7 +202,7 @@ impl Controller {
     }
 
     /// Makes the members owners of the Lease, so that it goes with the last of them. A Lease
-    /// that does not exist yet gets its owners after the first election.
+    /// that does not exist yet gets its owners after its first term has begun.
     async fn own_lease(
         &self,
         namespace: &str,

@@ -59,7 +59,8 @@ struct Workload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marks {
     claimed: Option<String>,
-    leader: Option<String>,
+    /// The epoch, while somebody leads.
+    term: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -205,13 +206,14 @@ impl Index {
 
     fn put_service(&mut self, metadata: &Value) -> Vec<Key> {
         let annotation = |key| Some(metadata.get("annotations")?.get(key)?.as_str()?.to_owned());
+        let leader = annotation(service_annotation::LEADER);
         let marks = Marks {
             claimed: annotation(service_annotation::CLAIMED),
-            leader: annotation(service_annotation::LEADER),
+            term: leader.and(annotation(service_annotation::EPOCH)),
         };
         let name = name(metadata);
         let claims = self.claims(&name.0, |claim| claim.covers(&name.1));
-        let before = if marks.claimed.is_none() && marks.leader.is_none() {
+        let before = if marks.claimed.is_none() && marks.term.is_none() {
             self.services.remove(&name)
         } else {
             self.services.insert(name.clone(), marks.clone())
@@ -226,8 +228,8 @@ impl Index {
                 service,
             });
         }
-        // With its first leader an election has a Lease, which wants an owner.
-        if before.is_none_or(|before| before.leader.is_none()) && marks.leader.is_some() {
+        // Each term may be the first on its Lease, which then wants an owner.
+        if marks.term.is_some() && before.is_none_or(|before| before.term != marks.term) {
             found.extend(claims.iter().map(|claim| Key::Election {
                 namespace: namespace.clone(),
                 service: claim.election().to_owned(),
@@ -384,20 +386,23 @@ mod tests {
     }
 
     #[test]
-    fn a_late_service_and_a_first_leader_are_looked_at() {
+    fn a_late_service_and_each_term_of_a_leader_are_looked_at() {
         let mut index = Index::default();
         index.workload(Kind::Deployment, Event::Apply(workload("web", "web", 1)));
         let bare = json!({ "name": "web", "namespace": "shop" });
         assert_eq!(index.service(Event::Apply(bare)), [service("web")]);
         let mut led = json!({ "name": "web", "namespace": "shop", "annotations": {
-            service_annotation::CLAIMED: "Deployment/web", service_annotation::LEADER: "web-1",
+            service_annotation::CLAIMED: "Deployment/web", service_annotation::LEADER: "web-0",
+            service_annotation::EPOCH: "7",
         }});
         assert_eq!(
             index.service(Event::Apply(led.clone())),
             [service("web"), election("web")]
         );
-        led["annotations"][service_annotation::LEADER] = json!("web-2");
-        assert_eq!(index.service(Event::Apply(led)), []);
+        assert_eq!(index.service(Event::Apply(led.clone())), []);
+        // A pod of a StatefulSet comes back under its name, and may have another Lease.
+        led["annotations"][service_annotation::EPOCH] = json!("8");
+        assert_eq!(index.service(Event::Apply(led)), [election("web")]);
     }
 
     #[test]
