@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::{
-    facts::{Facts, Selecting, ServiceFact},
+    facts::{Facts, Meshes, Selecting, ServiceFact},
     inject::{PullPolicy, Settings},
     values::ServiceName,
 };
@@ -35,8 +35,12 @@ pub fn settings() -> impl Strategy<Value = Settings> {
 /// What is known of the Services, and of a pod's account.
 pub fn facts() -> impl Strategy<Value = Facts> {
     let services = vec(fact(), SERVICES.len());
-    (services, weighted(0.1)).prop_map(|(found, account_is_missing)| {
+    let meshes = option::of(meshes());
+    (services, weighted(0.1), meshes).prop_map(|(found, account_is_missing, meshes)| {
         let mut facts = Facts::default();
+        if let Some(meshes) = meshes {
+            facts.note_meshes(meshes);
+        }
         if account_is_missing {
             facts.note_missing_account();
         }
@@ -47,6 +51,11 @@ pub fn facts() -> impl Strategy<Value = Facts> {
         }
         facts
     })
+}
+
+/// What a namespace asks for, where that is known.
+fn meshes() -> impl Strategy<Value = Meshes> {
+    (any::<bool>(), any::<bool>()).prop_map(|(istio, linkerd)| Meshes { istio, linkerd })
 }
 
 fn fact() -> impl Strategy<Value = ServiceFact> {
