@@ -33,7 +33,7 @@ use tracing::Instrument;
 
 use self::{
     review::{Answer, Refused, Review},
-    room::{Room, Share},
+    room::{Room, Share, Turn},
     unread::Unread,
 };
 use crate::{clock, cluster::Cluster, controller::Reminder, metrics::Metrics};
@@ -107,7 +107,7 @@ async fn review(
     let began = clock::instant();
     let mut waits = Waits::default();
     let (outcome, answered) = match read {
-        Ok((body, _tree)) => match Review::read(&bytes) {
+        Ok((body, _turn)) => match Review::read(&bytes) {
             Ok(review) => {
                 drop((bytes, body));
                 let (outcome, answer) = admission.answer(review, &mut waits).await;
@@ -145,10 +145,10 @@ async fn read(
     body: Body,
     room: &Room,
     bytes: &mut Vec<u8>,
-) -> Result<(Share, Share), Unread> {
+) -> Result<(Share, Turn), Unread> {
     let body = body::read(headers, body, room, bytes).await?;
-    let tree = room.for_tree(bytes).await?;
-    Ok((body, tree))
+    let turn = room.for_tree(bytes).await?;
+    Ok((body, turn))
 }
 
 impl Admission {

@@ -16,6 +16,9 @@ const BODIES: usize = 24 << 20;
 /// For the trees that are made of them, while they are judged: it takes about as much again.
 const TREES: usize = 48 << 20;
 
+/// How many reviews are judged at a time. More would only wait for one another, and take memory meanwhile.
+const AT_ONCE: usize = 16;
+
 /// A map has room for eleven keys and values as soon as it has one.
 const MAP: usize = 560;
 /// A value in a list, which may have twice the room that it needs.
@@ -28,6 +31,14 @@ const TEXT: usize = 32;
 pub(super) struct Room {
     bodies: Arc<Semaphore>,
     trees: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+/// A review's turn to be judged, with room for its tree. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _tree: Share,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Some of the room. It is given back when this is dropped.
@@ -39,6 +50,7 @@ impl Default for Room {
         Self {
             bodies: Arc::new(Semaphore::new(BODIES)),
             trees: Arc::new(Semaphore::new(TREES)),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 }
@@ -49,14 +61,21 @@ impl Room {
         share.add(take(&self.bodies, bytes).await);
     }
 
-    /// Waits for room for what is made of a body.
-    pub(super) async fn for_tree(&self, body: &[u8]) -> Result<Share, Unread> {
+    /// Waits for the turn of a body, and for room for what is made of it.
+    pub(super) async fn for_tree(&self, body: &[u8]) -> Result<Turn, Unread> {
         let weight = weight(body);
         if weight > TREES {
             return Err(Unread::TooMuch);
         }
-        let taken = timeout(PATIENCE, take(&self.trees, weight)).await;
-        taken.map(Share).map_err(|_elapsed| Unread::Busy)
+        let taken = async {
+            Turn {
+                _turn: take(&self.turns, 1).await,
+                _tree: Share(take(&self.trees, weight).await),
+            }
+        };
+        timeout(PATIENCE, taken)
+            .await
+            .map_err(|_elapsed| Unread::Busy)
     }
 }
 
@@ -131,6 +150,19 @@ mod tests {
         assert!(futures::poll!(waits.as_mut()).is_pending());
         drop(first);
         waits.await;
+    }
+
+    #[tokio::test]
+    async fn few_reviews_are_judged_at_a_time() {
+        let room = Room::default();
+        let mut turns = Vec::new();
+        for _ in 0..AT_ONCE {
+            turns.push(room.for_tree(b"{}").await.unwrap());
+        }
+        let mut waits = std::pin::pin!(room.for_tree(b"{}"));
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        turns.pop();
+        waits.await.unwrap();
     }
 
     #[tokio::test]
