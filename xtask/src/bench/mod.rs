@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod bed;
 mod candidates;
 mod failover;
 mod figures;

@@ -11,15 +11,14 @@ mod webhook;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use testcluster::{Cluster, Options};
 
 use self::{
     load::{create, pod},
     seen::{Seen, Times},
     stage::{PER_NAMESPACE, Stage, Who},
 };
-use super::{figures::Figures, verdict::Verdict};
-use crate::{images, story::Story};
+use super::{bed::Bed, figures::Figures, verdict::Verdict};
+use crate::story::Story;
 
 /// What the webhook adds to a creation, beside the same API server without it
 #[derive(Debug, clap::Args)]
@@ -53,18 +52,10 @@ impl Args {
             batches,
             out,
         } = self;
-        let programs = images::build().await?;
-        let story = Story::begin();
-        story.tell("Starting a cluster whose webhook is that of the image ...");
-        let cluster = Cluster::start(Options {
-            sidecar: Some(programs.sidecar.clone()),
-            webhook: Some(programs.webhook.clone()),
-            ..Options::default()
-        });
-        let cluster = cluster.await?;
-        let _webhook = cluster.install_chart(&[]).await?;
-        let stage = Stage::set(&cluster).await?;
-        let seen = measure(&story, &stage, alone, batches).await?;
+        let bed = Bed::make().await?;
+        let (story, cluster) = (&bed.story, &bed.cluster);
+        let stage = Stage::set(cluster).await?;
+        let seen = measure(story, &stage, alone, batches).await?;
         seen.report();
         if let Some(out) = out {
             seen.write(&out)?;

@@ -16,7 +16,6 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use testcluster::{Cluster, Options};
 use tokio::time::sleep;
 
 use self::{
@@ -24,12 +23,12 @@ use self::{
     stats::{Row, as_text},
 };
 use super::{
+    bed::Bed,
     candidates::PEERS,
     figures::Figures,
     idle::{self, Idle},
     plot::{Bar, Plot},
 };
-use crate::{images, story::Story};
 
 /// How long until another leads, beside client-go in the same run
 #[derive(Debug, clap::Args)]
@@ -50,32 +49,24 @@ const WATCHED: Duration = Duration::from_mins(3);
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
         let Self { rounds, out } = self;
-        let programs = images::build().await?;
-        let story = Story::begin();
-        story.tell("Starting a cluster whose webhook and sidecars are those of the images ...");
-        let cluster = Cluster::start(Options {
-            sidecar: Some(programs.sidecar.clone()),
-            webhook: Some(programs.webhook.clone()),
-            ..Options::default()
-        });
-        let cluster = cluster.await?;
-        let _webhook = cluster.install_chart(&[]).await?;
-        let idle = Idle::ours(&story, &cluster).await?;
+        let bed = Bed::make().await?;
+        let (story, cluster) = (&bed.story, &bed.cluster);
+        let idle = Idle::ours(story, cluster).await?;
         let mut rows = Vec::new();
         for cause in Cause::ALL {
             story.tell(&format!("{rounds} times, {}: this ...", cause.words()));
-            let figures = ours::measure(&cluster, cause, rounds).await?;
+            let figures = ours::measure(cluster, cause, rounds).await?;
             rows.push(Row::new("this", cause, &figures));
             for (name, timings) in PEERS {
                 story.tell(&format!("{rounds} times, {}: {name} ...", cause.words()));
-                let figures = peer::measure(&cluster, cause, rounds, timings).await?;
+                let figures = peer::measure(cluster, cause, rounds, timings).await?;
                 rows.push(Row::new(name, cause, &figures));
             }
         }
-        let mut idle = idle.end(&cluster).await?;
-        let peers = Idle::peers(&story, &cluster).await?;
+        let mut idle = idle.end(cluster).await?;
+        let peers = Idle::peers(story, cluster).await?;
         sleep(WATCHED).await;
-        idle.extend(peers.end(&cluster).await?);
+        idle.extend(peers.end(cluster).await?);
 
         report(&rows);
         let cheap = idle::report(&idle);

@@ -9,17 +9,18 @@ mod watched;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
-use testcluster::{Cluster, Options};
+use testcluster::Cluster;
 use tokio::time::sleep;
 
 pub(super) use self::row::{Row, write};
 use self::watched::Watched;
 use super::{
+    bed::Bed,
     candidates::PEERS,
     plot::{Bar, Plot},
     verdict::Verdict,
 };
-use crate::{images, story::Story};
+use crate::story::Story;
 
 /// So many candidates.
 const SIZES: [usize; 3] = [3, 10, 30];
@@ -41,27 +42,19 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
         let Self { seconds, out } = self;
-        let programs = images::build().await?;
-        let story = Story::begin();
-        story.tell("Starting a cluster whose webhook and sidecars are those of the images ...");
-        let cluster = Cluster::start(Options {
-            sidecar: Some(programs.sidecar.clone()),
-            webhook: Some(programs.webhook.clone()),
-            ..Options::default()
-        });
-        let cluster = cluster.await?;
-        let _webhook = cluster.install_chart(&[]).await?;
-        let ours = Idle::ours(&story, &cluster).await?;
-        let peers = Idle::peers(&story, &cluster).await?;
+        let bed = Bed::make().await?;
+        let (story, cluster) = (&bed.story, &bed.cluster);
+        let ours = Idle::ours(story, cluster).await?;
+        let peers = Idle::peers(story, cluster).await?;
         story.tell(&format!("Counting for {seconds} s ..."));
         sleep(Duration::from_secs(seconds.into())).await;
-        let mut rows = ours.end(&cluster).await?;
-        rows.extend(peers.end(&cluster).await?);
+        let mut rows = ours.end(cluster).await?;
+        rows.extend(peers.end(cluster).await?);
         if let Some(out) = &out {
             write(&rows, out)?;
         }
         let kept = report(&rows);
-        programs.print_sizes()?;
+        bed.programs.print_sizes()?;
         ensure!(kept, "a limit is not kept: see OVER above");
         Ok(())
     }
