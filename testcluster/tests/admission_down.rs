@@ -171,12 +171,17 @@ async fn webhook_down_refuses_an_annotated_object_by_name() {
     let refusal = apply(scene.cluster, &scene.namespace, &annotated("web")).await;
     let refusal = refusal.unwrap_err();
     documented("webhook-away", &refusal).unwrap();
+    // What is misspelt is meant for the webhook, too, and would not be told.
+    let misspelt = deployment("web", 0, &json!({"service-leader-election/servise": "web"}));
+    let refusal = apply(scene.cluster, &scene.namespace, &misspelt).await;
+    documented("webhook-away", &refusal.unwrap_err()).unwrap();
     let mut changed = annotated("old");
     changed["spec"]["template"]["metadata"]["labels"]["color"] = json!("red");
     let refusal = apply(scene.cluster, OLD[0], &changed).await.unwrap_err();
     documented("webhook-away", &refusal).unwrap();
     for metadata in [
         json!({"name": "web", "annotations": {"service-leader-election/service": "web"}}),
+        json!({"name": "web", "annotations": {"service-leader-election/servise": "web"}}),
         json!({"name": "web", "labels": {"service-leader-election": "other"}}),
     ] {
         let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});

@@ -29,7 +29,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// Who writes, in `metadata.managedFields`.
@@ -234,15 +234,19 @@ impl Cluster {
         }
     }
 
-    /// The metadata of objects of a resource in all namespaces, as it changes. It starts again by
-    /// itself.
-    pub(crate) fn watch_metadata(
+    /// The objects of a resource in all namespaces, as they change; of [`Metadata`] nothing else is sent.
+    /// It starts again by itself.
+    pub(crate) fn watch<K>(
         &self,
         resource: Resource,
         which: Selection,
-    ) -> impl Stream<Item = Result<Event<Metadata>, watcher::Error>> + use<> {
+    ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + use<K>
+    where
+        K: kube::Resource<DynamicType = ApiResource> + Clone + fmt::Debug,
+        K: DeserializeOwned + Send + 'static,
+    {
         let resource = resource.api_resource();
-        let api: Api<Metadata> = Api::all_with(self.client.clone(), &resource);
+        let api: Api<K> = Api::all_with(self.client.clone(), &resource);
         let config = watcher::Config {
             label_selector: which.labels,
             field_selector: which.fields.map(str::to_owned),

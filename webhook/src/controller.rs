@@ -14,8 +14,11 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use contract::{annotations::Services, names, wording::in_one_line, workload::Kind};
 use futures::{Stream, StreamExt, stream::select_all};
-use kube::runtime::watcher::{self, Event};
-use serde_json::Value;
+use kube::{
+    api::{DynamicObject, ObjectMeta},
+    runtime::watcher::{self, Event},
+};
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -28,6 +31,7 @@ use self::{
 use crate::{
     clock,
     cluster::{Cluster, Metadata, RequestError, Resource, Selection},
+    known::Known,
     metrics::Metrics,
 };
 
@@ -88,6 +92,8 @@ pub(crate) fn reminders() -> (Reminder, Reminders) {
 #[derive(Debug)]
 pub(crate) struct Controller {
     cluster: Cluster,
+    /// What the watches show is noted there.
+    known: Arc<Known>,
     cluster_role: String,
     metrics: Arc<Metrics>,
     herald: Herald,
@@ -109,10 +115,16 @@ enum Progress {
 type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
 
 impl Controller {
-    pub(crate) fn new(cluster: Cluster, cluster_role: String, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        cluster: Cluster,
+        known: Arc<Known>,
+        cluster_role: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let herald = Herald::new(cluster.client());
         Self {
             cluster,
+            known,
             cluster_role,
             metrics,
             herald,
@@ -123,11 +135,12 @@ impl Controller {
     pub(crate) async fn run(self, mut reminders: Reminders, stop: CancellationToken) {
         let controller = Arc::new(self);
         let of = |kind| {
-            let events = controller.watch(Resource::Workload(kind), claimants(kind));
+            let events = controller.watch_metadata(Resource::Workload(kind), claimants(kind));
             events.map(move |event| (kind, event))
         };
         let mut workloads = select_all(Kind::ALL.map(of));
-        let mut services = controller.watch(Resource::Service, Selection::default());
+        let mut services = controller.watch_services();
+        let mut namespaces = controller.watch_metadata(Resource::Namespace, Selection::default());
         let mut index = Index::default();
         let mut queue = Queue::default();
         let mut running: JoinSet<(Key, Result<Progress, RequestError>)> = JoinSet::new();
@@ -157,15 +170,20 @@ impl Controller {
                 () = stop.cancelled() => break,
                 Some((kind, event)) = workloads.next() => {
                     if let Some(event) = noted(event, kind.as_str()) {
-                        let keys = index.workload(kind, event);
+                        let keys = index.workload(kind, metadata(event));
                         schedule(&mut queue, &index, keys);
                     }
                 }
                 Some(event) = services.next() => {
+                    controller.known.note_service(&event);
                     if let Some(event) = noted(event, "Service") {
-                        let keys = index.service(event);
+                        let keys = index.service(metadata(event));
                         schedule(&mut queue, &index, keys);
                     }
+                }
+                Some(event) = namespaces.next() => {
+                    controller.known.note_namespace(&event);
+                    noted(event, "Namespace");
                 }
                 Some(reminded) = reminders.0.recv() => match reminded {
                     Reminded::Admitted(key) => queue.admitted(key, clock::instant()),
@@ -237,10 +255,22 @@ impl Controller {
         }
     }
 
-    fn watch(&self, resource: Resource, which: Selection) -> Events {
-        let events = self.cluster.watch_metadata(resource, which);
+    fn watch_metadata(&self, resource: Resource, which: Selection) -> Events {
+        let value = |object: Metadata| value(object.metadata, &Value::Null);
+        let events = self.cluster.watch(resource, which);
         events
-            .map(|event| event.map(|event| metadata(&event)))
+            .map(move |event| event.map(|event| map(event, value)))
+            .boxed()
+    }
+
+    fn watch_services(&self) -> Events {
+        let value = |service: DynamicObject| {
+            let spec = service.data.get("spec").unwrap_or(&Value::Null);
+            value(service.metadata, spec)
+        };
+        let events = self.cluster.watch(Resource::Service, Selection::default());
+        events
+            .map(move |event| event.map(|event| map(event, value)))
             .boxed()
     }
 }
@@ -283,18 +313,27 @@ fn noted(event: Result<Event<Value>, watcher::Error>, kind: &'static str) -> Opt
         .ok()
 }
 
-/// Keeps of an event what is looked at: the metadata, less its longest part.
-fn metadata(event: &Event<Metadata>) -> Event<Value> {
-    let value = |object: &Metadata| {
-        let mut metadata = object.metadata.clone();
-        metadata.managed_fields = None;
-        serde_json::to_value(metadata).unwrap_or_default()
-    };
+/// What is looked at of an object: its metadata, less the longest part, and its spec.
+fn value(mut metadata: ObjectMeta, spec: &Value) -> Value {
+    metadata.managed_fields = None;
+    json!({ "metadata": metadata, "spec": spec })
+}
+
+fn metadata(event: Event<Value>) -> Event<Value> {
+    map(event, |mut object| {
+        object
+            .get_mut("metadata")
+            .map(Value::take)
+            .unwrap_or_default()
+    })
+}
+
+fn map<A, B>(event: Event<A>, to: impl Fn(A) -> B) -> Event<B> {
     match event {
-        Event::Apply(object) => Event::Apply(value(object)),
-        Event::Delete(object) => Event::Delete(value(object)),
+        Event::Apply(object) => Event::Apply(to(object)),
+        Event::Delete(object) => Event::Delete(to(object)),
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(value(object)),
+        Event::InitApply(object) => Event::InitApply(to(object)),
         Event::InitDone => Event::InitDone,
     }
 }

@@ -12,6 +12,7 @@ mod controller;
 #[cfg(test)]
 mod fuzz;
 mod health;
+mod known;
 mod listener;
 mod log;
 mod metrics;

@@ -19,6 +19,7 @@ use crate::{
     cluster::Cluster,
     controller::{self, Controller},
     health::{self, Readiness},
+    known::Known,
     listener,
     metrics::Metrics,
 };
@@ -88,9 +89,16 @@ pub(crate) async fn run(client: Client, plan: Plan) -> anyhow::Result<()> {
     let tls = Arc::new(certs::server_config(Arc::clone(&identity))?);
     let certificates = Certificates::new(cluster.clone(), place, identity, readiness.clone());
     let (reminder, reminders) = controller::reminders();
-    let controller = Controller::new(cluster.clone(), cluster_role.clone(), Arc::clone(&metrics));
+    let known = Arc::new(Known::default());
+    let controller = Controller::new(
+        cluster.clone(),
+        Arc::clone(&known),
+        cluster_role.clone(),
+        Arc::clone(&metrics),
+    );
     let router = admission::router(Admission {
         cluster,
+        known,
         settings,
         cluster_role,
         reminder,

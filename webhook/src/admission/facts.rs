@@ -1,5 +1,5 @@
-//! What is known of the Services that an object names, and of its namespace: one short look, and no
-//! guess.
+//! What is known of the Services that an object names, and of its namespace: what the watches have
+//! shown, or else one short look, and no guess.
 
 use std::time::Duration;
 
@@ -9,29 +9,35 @@ use contract::{
     wording::in_one_line,
 };
 use futures::future;
-use serde_json::Value;
 
-use crate::cluster::{Cluster, Object, RequestError, Resource};
+use crate::{
+    cluster::{Cluster, Object, RequestError, Resource},
+    known::Known,
+};
 
 /// An admission waits no longer than this for a mere warning.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Services) -> Facts {
+pub(crate) async fn facts(
+    cluster: &Cluster,
+    known: &Known,
+    namespace: &str,
+    services: &Services,
+) -> Facts {
     let services = services.iter().map(|service| async move {
-        let object = Object {
-            resource: Resource::Service,
-            namespace,
-            name: service.as_str(),
-        };
-        let fact = match within(object, look(cluster, object)).await {
-            Some(Some(found)) => ServiceFact::of(&found),
-            Some(None) => ServiceFact::Missing,
-            None => ServiceFact::Unknown,
+        let fact = match known.service(namespace, service.as_str()) {
+            Some(fact) => fact,
+            None => look(cluster, namespace, service.as_str()).await,
         };
         (service, fact)
     });
-    let (services, meshes) =
-        future::join(future::join_all(services), meshes(cluster, namespace)).await;
+    let meshes = async {
+        match known.meshes(namespace) {
+            Some(meshes) => Some(meshes),
+            None => look_for_meshes(cluster, namespace).await,
+        }
+    };
+    let (services, meshes) = future::join(future::join_all(services), meshes).await;
     let mut facts = Facts::default();
     for (service, fact) in services {
         facts.note(service, fact);
@@ -42,17 +48,23 @@ pub(crate) async fn facts(cluster: &Cluster, namespace: &str, services: &Service
     facts
 }
 
-/// A Service that was made in the moment before, out of the same file as the workload, may not be in
-/// the API server's cache yet: that there is none is said by the store alone.
-async fn look(cluster: &Cluster, service: Object<'_>) -> Result<Option<Value>, RequestError> {
-    match cluster.get_cached(service).await? {
-        Some(found) => Ok(Some(found)),
-        None => cluster.get(service).await,
+/// A Service that was made in the moment before, out of the same file as the workload, is in no cache
+/// yet: the store alone can say that there is none.
+async fn look(cluster: &Cluster, namespace: &str, name: &str) -> ServiceFact {
+    let object = Object {
+        resource: Resource::Service,
+        namespace,
+        name,
+    };
+    match within(object, cluster.get(object)).await {
+        Some(Some(found)) => ServiceFact::of(&found),
+        Some(None) => ServiceFact::Missing,
+        None => ServiceFact::Unknown,
     }
 }
 
 /// What the namespace asks for; a mesh's own webhook knows it by the API server's cache, too.
-async fn meshes(cluster: &Cluster, namespace: &str) -> Option<Meshes> {
+async fn look_for_meshes(cluster: &Cluster, namespace: &str) -> Option<Meshes> {
     let object = Object {
         resource: Resource::Namespace,
         namespace: "",

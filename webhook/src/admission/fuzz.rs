@@ -19,6 +19,7 @@ use crate::{
     cluster::Cluster,
     controller,
     fuzz::{fuzz, is_line, is_warning, settings},
+    known::Known,
     metrics::Metrics,
 };
 
@@ -119,6 +120,7 @@ impl Webhook {
             let client = Client::new(service_fn(api_server), "default");
             router(Admission {
                 cluster: Cluster::new(client),
+                known: Known::default().into(),
                 settings: settings(true),
                 cluster_role: "sidecar".to_owned(),
                 // Whom nobody listens to.

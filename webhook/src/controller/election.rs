@@ -25,6 +25,8 @@ use crate::cluster::{Object, RequestError, Resource};
 /// What came of an object that ought to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Made {
+    /// There was none.
+    New,
     AsWanted,
     /// It has more, for pods that are left.
     Kept,
@@ -52,6 +54,7 @@ impl Controller {
             cluster_role: Some(&self.cluster_role),
         };
         let needs = OnceCell::new();
+        let mut is_new = false;
         let mut kept = false;
         let mut role_is_ours = true;
         for mut wanted in election.objects() {
@@ -60,14 +63,17 @@ impl Controller {
                 // Nobody knows what somebody else's Role allows.
                 continue;
             }
-            match self.make_so(&election, &mut wanted, &needs).await? {
+            match self.make_so(&election, &mut wanted, &needs, is_new).await? {
+                Made::New => is_new |= is_role(wanted.get("kind")),
                 Made::AsWanted => {}
                 Made::Kept => kept = true,
                 Made::NameTaken => role_is_ours &= !is_role(wanted.get("kind")),
             }
         }
+        // Where nobody could elect yet, there is none: the first term has it looked at again.
         let leases: BTreeSet<_> = members
             .iter()
+            .filter(|_| !is_new)
             .map(|member| member.claim.lease.as_str())
             .collect();
         for lease in leases {
@@ -133,12 +139,14 @@ impl Controller {
         Ok(secrets.cloned().unwrap_or_default())
     }
 
-    /// Makes an object what it ought to be, save that it keeps what pods of before need.
+    /// Makes an object what it ought to be, save that it keeps what pods of before need. Where the election
+    /// `is_new` it most likely does not exist.
     async fn make_so(
         &self,
         election: &Election<'_>,
         wanted: &mut Value,
         needs: &OnceCell<Names>,
+        is_new: bool,
     ) -> Result<Made, RequestError> {
         let name = wanted
             .pointer("/metadata/name")
@@ -155,9 +163,16 @@ impl Controller {
         };
         // A look costs the API server a fraction of a write, and each replica comes by. A cache might be
         // behind this replica's own last write, and hide that it went over another one's.
-        let Some(found) = self.cluster.get(object).await? else {
-            self.cluster.create(object, wanted).await?;
-            return Ok(Made::AsWanted);
+        let mut found = None;
+        if !is_new {
+            found = self.cluster.get(object).await?;
+        }
+        let found = match found {
+            Some(found) => found,
+            None => match self.create_or_get(object, wanted).await? {
+                Some(found) => found,
+                None => return Ok(Made::New),
+            },
         };
         if !rbac::is_ours(&found) {
             self.say_name_taken(object, &found, election.service).await;
@@ -185,6 +200,21 @@ impl Controller {
         } else {
             Made::Kept
         })
+    }
+
+    /// None: it was made. Else another replica, or whoever has the name, was faster.
+    async fn create_or_get(
+        &self,
+        object: Object<'_>,
+        wanted: &Value,
+    ) -> Result<Option<Value>, RequestError> {
+        let conflict = match self.cluster.create(object, wanted).await {
+            Ok(_) => return Ok(None),
+            Err(error) if error.is_conflict() => error,
+            Err(error) => return Err(error),
+        };
+        let found = self.cluster.get(object).await?;
+        found.map(Some).ok_or(conflict)
     }
 
     async fn say_name_taken(&self, object: Object<'_>, found: &Value, service: &str) {
@@ -349,7 +379,7 @@ mod tests {
         };
         let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
         let metrics = Arc::new(Metrics::new());
-        let controller = Controller::new(cluster, "sidecar".to_owned(), metrics);
+        let controller = Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics);
         (controller, deleted)
     }
 
@@ -361,6 +391,25 @@ mod tests {
         let deleted = deleted.lock().unwrap();
         assert_eq!(deleted.len(), 2, "{deleted:?}");
         assert!(deleted.iter().all(|path| path.contains("/rolebindings/")));
+    }
+
+    #[tokio::test]
+    async fn what_another_replica_made_in_the_meantime_is_taken_for_what_it_is() {
+        let (controller, _) = controller((Method::POST, ""), 409);
+        let metadata = json!({ "name": "web", "annotations": { annotation::SERVICE: "web" } });
+        let claim = Claim::of(Kind::Deployment, &metadata).unwrap();
+        let election = Election {
+            namespace: "shop",
+            service: "web",
+            members: &[Member::of(claim, &json!({}))],
+            pull_secrets: &[],
+            cluster_role: Some("sidecar"),
+        };
+        for mut wanted in election.objects() {
+            let needs = OnceCell::new();
+            let made = controller.make_so(&election, &mut wanted, &needs, true);
+            assert_eq!(made.await.unwrap(), Made::AsWanted);
+        }
     }
 
     #[tokio::test]

@@ -22,9 +22,9 @@ const LONG: Duration = Duration::from_mins(2);
 const AGAIN: Duration = Duration::from_hours(1);
 
 /// For how long what this replica has let in is its own to see to first.
-const OURS: Duration = Duration::from_secs(10);
+const OURS: Duration = Duration::from_mins(1);
 /// For how long the others leave it to that one. Then there is nothing left for them to write.
-const DEFERENCE: Duration = Duration::from_secs(1);
+const DEFERENCE: Duration = Duration::from_secs(3);
 
 /// How a reconciliation ended.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +74,11 @@ impl Queue {
     /// later, for another one has.
     pub(super) fn extend_in_turn(&mut self, keys: impl IntoIterator<Item = Key>, now: Instant) {
         for key in keys {
-            let ours = self.ours.get(&key).is_some_and(|until| now < *until);
-            let at = if ours { now } else { now + DEFERENCE };
+            let at = if self.is_ours(&key, now) {
+                now
+            } else {
+                now + DEFERENCE
+            };
             if self.running.contains(&key) {
                 self.again.insert(key);
             } else {
@@ -102,12 +105,13 @@ impl Queue {
         self.due.entry(key).or_insert(at);
     }
 
-    /// Takes a key that is due at `now`.
+    /// Takes a key that is due at `now`: one that this replica is the first to see to before all others,
+    /// for nobody else is on it.
     pub(super) fn start(&mut self, now: Instant) -> Option<Key> {
         let (key, _) = self
             .idle()
             .filter(|(_, at)| **at <= now)
-            .min_by_key(|(_, at)| **at)?;
+            .min_by_key(|(key, at)| (!self.is_ours(key, now), **at))?;
         let key = key.clone();
         self.due.remove(&key);
         self.running.insert(key.clone());
@@ -158,6 +162,11 @@ impl Queue {
         let wait = self.waiting.get_mut(key);
         let overdue = wait.filter(|wait| wait.say_at <= now);
         overdue.map(|wait| wait.say_at = now + AGAIN).is_some()
+    }
+
+    /// Whether this replica has let the object of a key in, not long ago.
+    fn is_ours(&self, key: &Key, now: Instant) -> bool {
+        self.ours.get(key).is_some_and(|until| now < *until)
     }
 
     /// When the next key is due.
@@ -285,6 +294,18 @@ mod tests {
         assert_eq!(queue.next_due(), Some(later + DEFERENCE));
         queue.extend([key("ours")], later);
         assert_eq!(queue.start(later), Some(key("ours")));
+    }
+
+    #[test]
+    fn in_a_burst_what_this_replica_has_let_in_goes_first() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend_in_turn([key("theirs")], now);
+        let later = now + DEFERENCE;
+        queue.admitted(key("ours"), later);
+        queue.extend_in_turn([key("ours")], later);
+        assert_eq!(queue.start(later), Some(key("ours")));
+        assert_eq!(queue.start(later), Some(key("theirs")));
     }
 
     #[test]

@@ -33,21 +33,19 @@ impl Controller {
             namespace,
             name,
         };
-        let Some(service) = self.cluster.get(object).await? else {
-            return Ok(Progress::Done);
-        };
         if claims.is_empty() {
-            return self.unpin(object, &service).await;
+            return match self.cluster.get(object).await? {
+                Some(service) => self.unpin(object, &service).await,
+                None => Ok(Progress::Done),
+            };
         }
-        let written = service
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(service_annotation::CLAIMED)?.as_str());
-        if !written.is_some_and(|written| claim::is_named(written, claims.iter())) {
-            let value = claim::claimed_value(claims.iter());
-            let annotations = json!({ service_annotation::CLAIMED: value });
-            let patch = json!({ "metadata": { "annotations": annotations } });
-            self.cluster.merge(object, &patch).await?;
-            tracing::info!(ns = namespace, name, "Service claimed");
+        let value = claim::claimed_value(claims.iter());
+        let annotations = json!({ service_annotation::CLAIMED: value });
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        match self.cluster.merge(object, &patch).await {
+            Ok(_) => tracing::info!(ns = namespace, name, "Service claimed"),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
         Ok(Progress::Done)
     }

@@ -403,7 +403,8 @@ mod tests {
         has(
             &text,
             &[
-                "  2. webhook: words.service-leader-election.io, for warnings alone",
+                "  2. webhook: workloads.service-leader-election.io, when it is created and when its template \
+                 or an annotation of ours changes",
                 "  5. changes: none",
                 "  7. its pods: the template bears service-leader-election/service, so each is judged by \
                  itself",

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     admission::facts,
     cluster::{Cluster, Object, RequestError, Resource, Selection},
+    known::Known,
 };
 
 /// How many questions are under way at a time.
@@ -84,7 +85,7 @@ pub(super) async fn explain(
         take_off_label(&mut found);
     }
     let facts = match manifests::services(&found) {
-        Some(named) => facts::facts(cluster, namespace, &named).await,
+        Some(named) => facts::facts(cluster, &Known::default(), namespace, &named).await,
         None => Facts::default(),
     };
     let mut steps = Steps::under(&format!("{title}, as it is in the cluster"));

@@ -81,8 +81,13 @@ pub(super) fn service(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// A Deployment of ten containers. It is paused, so that no pod follows.
-pub(super) fn deployment(namespace: &str, name: &str, annotations: &Value) -> Value {
+/// A Deployment of so many containers. It is paused, so that no pod follows.
+pub(super) fn deployment(
+    namespace: &str,
+    name: &str,
+    annotations: &Value,
+    containers: usize,
+) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -91,14 +96,14 @@ pub(super) fn deployment(namespace: &str, name: &str, annotations: &Value) -> Va
             "replicas": 3,
             "paused": true,
             "selector": { "matchLabels": { "app": name } },
-            "template": { "metadata": { "labels": { "app": name } }, "spec": pod_spec() },
+            "template": { "metadata": { "labels": { "app": name } }, "spec": pod_spec(containers) },
         },
     })
 }
 
-/// A pod of ten containers. It is gated, so that no node runs it.
-pub(super) fn pod(namespace: &str, name: &str) -> Value {
-    let mut spec = pod_spec();
+/// A pod of so many containers. It is gated, so that no node runs it.
+pub(super) fn pod(namespace: &str, name: &str, containers: usize) -> Value {
+    let mut spec = pod_spec(containers);
     if let Some(fields) = spec.as_object_mut() {
         let gates = json!([{ "name": "example.org/never" }]);
         fields.insert("schedulingGates".to_owned(), gates);
@@ -111,8 +116,8 @@ pub(super) fn pod(namespace: &str, name: &str) -> Value {
     })
 }
 
-fn pod_spec() -> Value {
-    let containers: Vec<_> = (0..10)
+fn pod_spec(containers: usize) -> Value {
+    let containers: Vec<_> = (0..containers)
         .map(|number| {
             json!({
                 "name": format!("app-{number}"),

@@ -60,12 +60,12 @@ impl Who {
         }
     }
 
-    pub(super) fn deployment(self, namespace: &str, name: &str) -> Value {
+    pub(super) fn deployment(self, namespace: &str, name: &str, containers: usize) -> Value {
         let annotations = match self {
             Self::Annotated => json!({ annotation::SERVICE: name }),
             _ => json!({ "example.org/team": "shop" }),
         };
-        deployment(namespace, name, &annotations)
+        deployment(namespace, name, &annotations, containers)
     }
 
     fn prefix(self) -> &'static str {
@@ -114,7 +114,7 @@ impl<'a> Stage<'a> {
     /// other injector has its say: so many containers.
     async fn wait_until_it_gets(&self, who: Who, more: usize) -> Result<()> {
         let namespace = self.namespace(who).await?;
-        let object = Who::Annotated.deployment(&namespace, "web");
+        let object = Who::Annotated.deployment(&namespace, "web", 1);
         let object: Deployment = serde_json::from_value(object)?;
         let deployments: Api<Deployment> = Api::namespaced(self.cluster.client()?, &namespace);
         let dry_run = PostParams {
@@ -155,19 +155,35 @@ impl<'a> Stage<'a> {
         Ok(name)
     }
 
-    /// As many Deployments of each kind. The Services of the annotated ones exist.
-    pub(super) async fn deployments(&self, count: usize) -> Result<[Vec<Value>; Who::ALL.len()]> {
+    /// As many Deployments of each kind, with so many containers each.
+    pub(super) async fn deployments(
+        &self,
+        count: usize,
+        containers: usize,
+    ) -> Result<[Vec<Value>; Who::ALL.len()]> {
         let mut all = [const { Vec::new() }; Who::ALL.len()];
-        let mut services = Vec::new();
         for (who, all) in Who::ALL.into_iter().zip(&mut all) {
-            for first in (0..count).step_by(PER_NAMESPACE) {
-                let namespace = self.namespace(who).await?;
-                for number in first..count.min(first + PER_NAMESPACE) {
-                    let name = format!("web-{number}");
-                    all.push(who.deployment(&namespace, &name));
-                    if who == Who::Annotated {
-                        services.push(service(&namespace, &name));
-                    }
+            *all = self.deployments_of(who, count, containers).await?;
+        }
+        Ok(all)
+    }
+
+    /// As many Deployments of one kind. The Services of annotated ones exist.
+    pub(super) async fn deployments_of(
+        &self,
+        who: Who,
+        count: usize,
+        containers: usize,
+    ) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut services = Vec::new();
+        for first in (0..count).step_by(PER_NAMESPACE) {
+            let namespace = self.namespace(who).await?;
+            for number in first..count.min(first + PER_NAMESPACE) {
+                let name = format!("web-{number}");
+                all.push(who.deployment(&namespace, &name, containers));
+                if who == Who::Annotated {
+                    services.push(service(&namespace, &name));
                 }
             }
         }

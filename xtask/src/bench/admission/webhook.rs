@@ -67,7 +67,7 @@ impl<'a> Webhook<'a> {
         let deadline = Instant::now() + 5 * PATIENCE;
         let mut before = self.metrics().await?.reconciliations();
         while Instant::now() < deadline {
-            sleep(Duration::from_secs(2)).await;
+            sleep(Duration::from_secs(4)).await;
             let after = self.metrics().await?.reconciliations();
             if after == before {
                 return Ok(());
