@@ -3,6 +3,7 @@
 //!
 //! Must not know: where the object comes from, what the cluster does with the patch.
 
+mod lease;
 mod mesh;
 mod pod;
 mod ports;
@@ -272,6 +273,7 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
             Reason::ByHand,
         ));
     }
+    lease::check(request, spec)?;
     let record = record.unwrap_or_default();
     if record.service_account_name.is_none() {
         warnings.account(request, spec, &plain);

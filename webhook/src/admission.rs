@@ -10,6 +10,7 @@ pub(crate) mod facts;
 mod fuzz;
 mod review;
 mod room;
+mod sent;
 #[cfg(test)]
 pub(crate) mod tests;
 mod uid;

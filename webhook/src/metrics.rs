@@ -43,7 +43,7 @@ impl Metrics {
             admission_seconds.clone(),
         );
         let handler_seconds = Histogram::new([
-            0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.01, 0.1, 1.0,
+            0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1.0,
         ]);
         registry.register_with_unit(
             "handler",

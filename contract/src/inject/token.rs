@@ -67,13 +67,22 @@ pub(super) fn take_out(spec: &mut Map<String, Value>) {
 
 /// Whether a volume of the user's has a token.
 fn has_volume(kind: Kind, plain: &Value) -> bool {
-    let Some(mut spec) = plain.get("spec").and_then(Value::as_object).cloned() else {
+    let Some(spec) = plain.get("spec").and_then(Value::as_object) else {
         return false;
     };
-    if kind == Kind::Pod {
-        take_out(&mut spec);
+    if kind != Kind::Pod {
+        return has_token(spec);
     }
-    maps(&mut spec, "volumes")
+    let mut own = spec.clone();
+    take_out(&mut own);
+    has_token(&own)
+}
+
+fn has_token(spec: &Map<String, Value>) -> bool {
+    let volumes = spec.get("volumes").and_then(Value::as_array);
+    volumes
+        .into_iter()
+        .flatten()
         .filter_map(|volume| volume.get("projected")?.get("sources")?.as_array())
         .flatten()
         .any(|source| source.get("serviceAccountToken").is_some())

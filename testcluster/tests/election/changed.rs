@@ -83,15 +83,13 @@ async fn pods_of_the_former_template_keep_their_rights_until_they_are_gone() {
     scene.all_ready("web", 2).await;
     let leader = scene.agreed("web", |_| true).await;
     let change = json!({
-        "metadata": {"annotations": {
-            "service-leader-election/service": "web", "service-leader-election/lease": "other",
-        }},
+        "metadata": {"annotations": {"service-leader-election/service": "web"}},
         "spec": {"template": {"spec": {"serviceAccountName": OWN}}},
     });
     let patch = ["patch", "statefulset/web", "--patch", &change.to_string()];
     scene.kubectl(&patch).await;
 
-    rights_follow(&scene, OWN, "leases.coordination.k8s.io/other", true).await;
+    rights_follow(&scene, OWN, &lease, true).await;
     for what in ["services/web", "services/web-admin", &lease] {
         assert!(may_patch(&scene, &generated, what).await, "{what}");
     }

@@ -13,7 +13,7 @@ use contract::{
 };
 use serde_json::{Value, json};
 
-use super::{uid, unread::Unread};
+use super::{sent, uid, unread::Unread};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 
@@ -68,7 +68,7 @@ impl Refused {
 
 impl Review {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refused> {
-        match serde_json::from_slice::<Value>(bytes) {
+        match sent::read(bytes) {
             Ok(mut review) => {
                 let uid = review.pointer("/request/uid").and_then(Value::as_str);
                 let uid = short_uid(uid.map(str::to_owned));

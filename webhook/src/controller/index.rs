@@ -168,10 +168,16 @@ impl Index {
     }
 
     fn claims(&self, namespace: &str, which: impl Fn(&Claim) -> bool) -> Vec<Claim> {
-        self.workloads
-            .values()
-            .map(|workload| &workload.claim)
-            .filter(|claim| claim.namespace == namespace && which(claim))
+        let begin = (namespace.to_owned(), String::new());
+        Kind::ALL
+            .into_iter()
+            .flat_map(|kind| {
+                let of_kind = self.workloads.range((kind, begin.clone())..);
+                of_kind
+                    .take_while(move |((of, (within, _)), _)| (*of, &**within) == (kind, namespace))
+            })
+            .map(|(_, workload)| &workload.claim)
+            .filter(|claim| which(claim))
             .cloned()
             .collect()
     }

@@ -3,7 +3,7 @@
 //! Must not know: what a key means. Time is an argument.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -46,16 +46,49 @@ struct Wait {
     say_at: Instant,
 }
 
+/// When a key is to be looked at, and whether before those that another replica may be on.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Instant,
+    is_first: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    due: BTreeMap<Key, Instant>,
+    due: BTreeMap<Key, Due>,
+    /// What is due, save what is under way, in its order: those that are first, and the others.
+    first: BTreeSet<(Instant, Key)>,
+    others: BTreeSet<(Instant, Key)>,
     running: BTreeSet<Key>,
     /// Something happened to them while they were under way.
     again: BTreeSet<Key>,
     failures: BTreeMap<Key, u32>,
     waiting: BTreeMap<Key, Wait>,
-    /// What this replica has let in, and until when it is the first to see to it.
-    ours: BTreeMap<Key, Instant>,
+    ours: Ours,
+}
+
+/// What this replica has let in, and until when it is the first to see to it.
+#[derive(Debug, Default)]
+struct Ours {
+    until: BTreeMap<Key, Instant>,
+    /// The same in the order of time.
+    ends: VecDeque<(Instant, Key)>,
+}
+
+impl Ours {
+    fn insert(&mut self, key: Key, now: Instant) {
+        while let Some((end, key)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+            if self.until.get(&key) == Some(&end) {
+                self.until.remove(&key);
+            }
+        }
+        self.until.insert(key.clone(), now + OURS);
+        self.ends.push_back((now + OURS, key));
+    }
+
+    fn contains(&self, key: &Key, now: Instant) -> bool {
+        self.until.get(key).is_some_and(|until| now < *until)
+    }
 }
 
 impl Queue {
@@ -65,7 +98,7 @@ impl Queue {
             if self.running.contains(&key) {
                 self.again.insert(key);
             } else {
-                self.due.insert(key, now);
+                self.put(key, now, true);
             }
         }
     }
@@ -74,16 +107,15 @@ impl Queue {
     /// later, for another one has.
     pub(super) fn extend_in_turn(&mut self, keys: impl IntoIterator<Item = Key>, now: Instant) {
         for key in keys {
-            let at = if self.is_ours(&key, now) {
-                now
-            } else {
-                now + DEFERENCE
-            };
+            let is_ours = self.ours.contains(&key, now);
+            let at = if is_ours { now } else { now + DEFERENCE };
             if self.running.contains(&key) {
                 self.again.insert(key);
             } else {
-                let due = self.due.entry(key).or_insert(at);
-                *due = at.min(*due);
+                let due = self.due.get(&key);
+                let at = due.map_or(at, |due| at.min(due.at));
+                let is_first = is_ours || due.is_some_and(|due| due.is_first);
+                self.put(key, at, is_first);
             }
         }
     }
@@ -91,29 +123,51 @@ impl Queue {
     /// Notes that this replica has let the object of a key in. What its watch has brought already is
     /// not deferred any longer. A reminder is, for the object may not be stored yet.
     pub(super) fn admitted(&mut self, key: Key, now: Instant) {
-        self.ours.retain(|_, until| now < *until);
-        if let Some(due) = self.due.get_mut(&key)
-            && *due <= now + DEFERENCE
-        {
-            *due = now.min(*due);
+        let due = self.due.get(&key).map(|due| due.at);
+        if let Some(at) = due.filter(|at| *at <= now + DEFERENCE) {
+            self.put(key.clone(), now.min(at), true);
         }
-        self.ours.insert(key, now + OURS);
+        self.ours.insert(key, now);
     }
 
     /// Has a key looked at at `at`, if nothing has it looked at before.
     pub(super) fn remind(&mut self, key: Key, at: Instant) {
-        self.due.entry(key).or_insert(at);
+        if !self.due.contains_key(&key) {
+            self.put(key, at, false);
+        }
+    }
+
+    fn put(&mut self, key: Key, at: Instant, is_first: bool) {
+        self.take(&key);
+        if !self.running.contains(&key) {
+            self.order(is_first).insert((at, key.clone()));
+        }
+        self.due.insert(key, Due { at, is_first });
+    }
+
+    fn take(&mut self, key: &Key) {
+        if let Some(due) = self.due.remove(key) {
+            self.order(due.is_first).remove(&(due.at, key.clone()));
+        }
+    }
+
+    fn order(&mut self, is_first: bool) -> &mut BTreeSet<(Instant, Key)> {
+        if is_first {
+            &mut self.first
+        } else {
+            &mut self.others
+        }
     }
 
     /// Takes a key that is due at `now`: one that this replica is the first to see to before all others,
     /// for nobody else is on it.
     pub(super) fn start(&mut self, now: Instant) -> Option<Key> {
-        let (key, _) = self
-            .idle()
-            .filter(|(_, at)| **at <= now)
-            .min_by_key(|(key, at)| (!self.is_ours(key, now), **at))?;
-        let key = key.clone();
-        self.due.remove(&key);
+        let next = [&self.first, &self.others]
+            .into_iter()
+            .filter_map(BTreeSet::first)
+            .find(|(at, _)| *at <= now);
+        let (_, key) = next.cloned()?;
+        self.take(&key);
         self.running.insert(key.clone());
         Some(key)
     }
@@ -121,6 +175,9 @@ impl Queue {
     /// Notes how a key that was started ended.
     pub(super) fn finish(&mut self, key: Key, outcome: Outcome, now: Instant) {
         self.running.remove(&key);
+        if let Some(due) = self.due.get(&key).copied() {
+            self.put(key.clone(), due.at, due.is_first);
+        }
         let pause = match outcome {
             Outcome::Done => {
                 self.failures.remove(&key);
@@ -143,9 +200,9 @@ impl Queue {
             }
         };
         if self.again.remove(&key) {
-            self.due.insert(key, now);
+            self.put(key, now, true);
         } else if let Some(pause) = pause {
-            self.due.insert(key, now + pause);
+            self.put(key, now + pause, true);
         }
     }
 
@@ -164,20 +221,10 @@ impl Queue {
         overdue.map(|wait| wait.say_at = now + AGAIN).is_some()
     }
 
-    /// Whether this replica has let the object of a key in, not long ago.
-    fn is_ours(&self, key: &Key, now: Instant) -> bool {
-        self.ours.get(key).is_some_and(|until| now < *until)
-    }
-
     /// When the next key is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.idle().map(|(_, at)| *at).min()
-    }
-
-    /// What is due some time, and not under way.
-    fn idle(&self) -> impl Iterator<Item = (&Key, &Instant)> {
-        let due = self.due.iter();
-        due.filter(|(key, _)| !self.running.contains(key))
+        let next = [&self.first, &self.others].into_iter();
+        next.filter_map(BTreeSet::first).map(|(at, _)| *at).min()
     }
 
     /// How many Services wait to be given back.

@@ -86,10 +86,10 @@ fn about_a_pod(pod: &Value) -> Asked {
         } else {
             Asked::Pods
         }
-    } else if is_controlled(pod) {
-        CONTROLLED
     } else if is_injected {
         Asked::Nobody("it has its sidecar")
+    } else if is_controlled(pod) {
+        CONTROLLED
     } else {
         Asked::Pods
     }

@@ -3,6 +3,7 @@
 //! Must not know: how a workload is injected.
 
 mod elsewhere;
+mod handler;
 mod load;
 mod seen;
 mod stage;
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     /// How many batches of 250 of each kind 50 clients create
     #[arg(long, default_value_t = 4)]
     batches: usize,
-    /// How many containers each of them has; those by which the handler is timed have ten
+    /// How many containers each of them has; that by which the handler is timed has ten
     #[arg(long, default_value_t = 1)]
     containers: usize,
     /// Where the figures are put, as JSON and as SVG: FOLDER/admission.json, FOLDER/admission.svg
@@ -43,9 +44,6 @@ const BATCH: usize = 250;
 /// A client that is alone waits so long after each creation, until what follows from it is done.
 const PAUSE: Duration = Duration::from_millis(150);
 const NONE: Duration = Duration::ZERO;
-/// The handler is timed with so many Deployments of so many containers.
-const HANDLED: usize = 300;
-const HANDLED_CONTAINERS: usize = 10;
 /// How many objects that are none of its business are created, of each kind.
 const OTHERS: usize = 1_000;
 /// How often a webhook is started anew.
@@ -82,18 +80,21 @@ impl Args {
         webhook.settle().await?;
 
         story.tell(&format!(
-            "{HANDLED} Deployments of {HANDLED_CONTAINERS} containers, for the handler ..."
+            "a review of {} containers, again and again ...",
+            handler::CONTAINERS
         ));
-        let handler = handler(stage).await?;
+        let handler = handler::time(stage).await?;
         story.tell(&format!(
             "{alone} Deployments of each kind by one client ..."
         ));
+        let before = webhook.metrics().await?;
         let single = by_one(stage, alone, containers).await?;
+        let handler_alone = webhook.metrics().await?.handler_since(&before)?;
         story.tell(&format!(
             "{batches} times {BATCH} of each kind by {CLIENTS} clients ..."
         ));
         let many = by_many(stage, batches, containers).await?;
-        let deployments = PER_NAMESPACE + HANDLED + alone + batches * BATCH;
+        let deployments = PER_NAMESPACE + alone + batches * BATCH;
         stage.check_granted(deployments).await?;
         let memory = webhook.memory().await?;
 
@@ -112,33 +113,13 @@ impl Args {
             alone: single,
             many,
             handler,
+            handler_alone,
             reviews_of_others,
             memory,
             deployments,
             start: Figures::of(starts).context("nothing was started")?,
         })
     }
-}
-
-/// The handler's p50 and p99 in seconds, for annotated Deployments by one client.
-async fn handler(stage: &Stage<'_>) -> Result<(f64, f64)> {
-    let webhook = &stage.webhook;
-    let deployments = stage
-        .deployments_of(Who::Annotated, HANDLED, HANDLED_CONTAINERS)
-        .await?;
-    let before = webhook.metrics().await?;
-    create(stage.cluster, 1, PAUSE, deployments).await?;
-    let after = webhook.metrics().await?;
-    let asked = after.reviews() - before.reviews();
-    ensure!(
-        asked >= u64::try_from(HANDLED)?,
-        "the webhook was asked {asked} times only"
-    );
-    webhook.settle().await?;
-    let percentile = |percent| after.handler(&before, percent);
-    percentile(50)
-        .zip(percentile(99))
-        .context("the webhook has no times of its handler")
 }
 
 /// How often the webhook is asked about Deployments and pods that are none of its business.

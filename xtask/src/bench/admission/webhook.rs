@@ -151,9 +151,17 @@ impl Metrics {
             .sum()
     }
 
+    /// The handler's p50 and p99 since `before`, in seconds.
+    pub(super) fn handler_since(&self, before: &Self) -> Result<(f64, f64)> {
+        let percentile = |percent| self.handler(before, percent);
+        percentile(50)
+            .zip(percentile(99))
+            .context("the webhook has no times of its handler")
+    }
+
     /// What so many of a hundred handler times since `before` did not exceed, in seconds: the upper
     /// bound of the bucket that it falls into.
-    pub(super) fn handler(&self, before: &Self, percent: u64) -> Option<f64> {
+    fn handler(&self, before: &Self, percent: u64) -> Option<f64> {
         let begin = format!("{METRIC}handler_seconds_bucket{{le=\"");
         let mut buckets: Vec<(f64, u64)> = self
             .0
