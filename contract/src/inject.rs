@@ -183,13 +183,14 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     match wish(metadata)? {
         Wish::Elect(spec) => elect(request, settings, &spec),
         Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
-        Wish::Nothing => Ok(Decision {
-            warnings: warnings::without_service(
-                metadata,
-                workload::template(request.kind, request.object),
-            ),
-            ..take_out(request, Reason::NotAnnotated)
-        }),
+        Wish::Nothing => {
+            lease::check_template(request)?;
+            let template = workload::template(request.kind, request.object);
+            Ok(Decision {
+                warnings: warnings::without_service(metadata, template),
+                ..take_out(request, Reason::NotAnnotated)
+            })
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) mod key {
         absent: Absent::Words("service-leader-election-<first Service>"),
         example: "web-leader",
         meaning: "The Lease that holds the election. Workloads with the same Lease elect one leader \
-                  of all their pods.",
+                  of all their pods. While a workload has pods, its Lease stays.",
     };
     pub(crate) const CONTAINER: Key = Key {
         name: annotation::CONTAINER,

@@ -38,6 +38,9 @@ pub(crate) const MANAGER: &str = "service-leader-election-webhook";
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how many seconds a watch is open before it is opened anew: one that hangs shows nothing.
+const OPEN: u32 = 60;
+
 /// Of an object its metadata alone, which is all that the API server then sends.
 pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
 
@@ -251,6 +254,7 @@ impl Cluster {
             label_selector: which.labels,
             field_selector: which.fields.map(str::to_owned),
             page_size: Some(list::PAGE),
+            timeout: Some(OPEN),
             ..watcher::Config::default()
         };
         watcher(api, config).default_backoff()

@@ -175,15 +175,20 @@ impl Controller {
                     }
                 }
                 Some(event) = services.next() => {
-                    controller.known.note_service(&event);
                     if let Some(event) = noted(event, "Service") {
+                        controller.known.note_service(&event);
+                        // Nobody has let a Service in: it is marked by whoever sees it.
                         let keys = index.service(metadata(event));
-                        schedule(&mut queue, &index, keys);
+                        let (marks, terms): (Vec<_>, Vec<_>) =
+                            keys.into_iter().partition(Key::is_of_service);
+                        queue.extend(marks, clock::instant());
+                        schedule(&mut queue, &index, terms);
                     }
                 }
                 Some(event) = namespaces.next() => {
-                    controller.known.note_namespace(&event);
-                    noted(event, "Namespace");
+                    if let Some(event) = noted(event, "Namespace") {
+                        controller.known.note_namespace(&event);
+                    }
                 }
                 Some(reminded) = reminders.0.recv() => match reminded {
                     Reminded::Admitted(key) => queue.admitted(key, clock::instant()),

@@ -7,17 +7,22 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use contract::facts::{Meshes, ServiceFact};
+use contract::{
+    facts::{Meshes, ServiceFact},
+    names::service_annotation,
+};
 use kube::runtime::watcher::Event;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Namespace and name; the first is empty for a namespace itself.
 type Name = (String, String);
 
-/// What is known as of now: a few milliseconds ago, like the API server's own cache.
+/// What is known: as it was some milliseconds ago, like the API server's own cache, or before a watch broke
+/// that is not open again.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    services: RwLock<Shown<ServiceFact>>,
+    /// Of each Service what is looked at, as text: a cluster may have many.
+    services: RwLock<Shown<Box<str>>>,
     namespaces: RwLock<Shown<Meshes>>,
 }
 
@@ -26,7 +31,8 @@ impl Known {
     pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<ServiceFact> {
         let services = self.services.read();
         let services = services.unwrap_or_else(PoisonError::into_inner);
-        services.of(namespace, name).cloned()
+        let service = serde_json::from_str(services.of(namespace, name)?);
+        Some(ServiceFact::of(&service.ok()?))
     }
 
     /// What a namespace asks for. None: it has to be asked.
@@ -37,18 +43,33 @@ impl Known {
     }
 
     /// Notes what the watch of the Services brought.
-    pub(crate) fn note_service<E>(&self, event: &Result<Event<Value>, E>) {
+    pub(crate) fn note_service(&self, event: &Event<Value>) {
         let services = self.services.write();
         let mut services = services.unwrap_or_else(PoisonError::into_inner);
-        services.note(event, ServiceFact::of);
+        services.note(event, looked_at);
     }
 
     /// Notes what the watch of the namespaces brought.
-    pub(crate) fn note_namespace<E>(&self, event: &Result<Event<Value>, E>) {
+    pub(crate) fn note_namespace(&self, event: &Event<Value>) {
         let namespaces = self.namespaces.write();
         let mut namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
         namespaces.note(event, Meshes::of);
     }
+}
+
+/// What [`ServiceFact::of`] looks at.
+fn looked_at(service: &Value) -> Box<str> {
+    let part = |path| service.pointer(path);
+    let claimed = part("/metadata/annotations").and_then(|it| it.get(service_annotation::CLAIMED));
+    let looked_at = json!({
+        "metadata": { "annotations": { service_annotation::CLAIMED: claimed } },
+        "spec": {
+            "type": part("/spec/type"),
+            "selector": part("/spec/selector"),
+            "clusterIP": part("/spec/clusterIP"),
+        },
+    });
+    looked_at.to_string().into()
 }
 
 /// The objects that a watch has shown.
@@ -57,8 +78,8 @@ struct Shown<T> {
     all: BTreeMap<Name, T>,
     /// Those of a listing that is still under way.
     listed: BTreeMap<Name, T>,
-    /// Whether the watch has gone on since it last broke.
-    is_current: bool,
+    /// Whether they are all of them.
+    is_complete: bool,
 }
 
 impl<T> Default for Shown<T> {
@@ -66,31 +87,37 @@ impl<T> Default for Shown<T> {
         Self {
             all: BTreeMap::new(),
             listed: BTreeMap::new(),
-            is_current: false,
+            is_complete: false,
         }
     }
 }
 
 impl<T> Shown<T> {
     fn of(&self, namespace: &str, name: &str) -> Option<&T> {
-        let all = self.is_current.then_some(&self.all)?;
+        let all = self.is_complete.then_some(&self.all)?;
         all.get(&(namespace.to_owned(), name.to_owned()))
     }
 
-    fn note<E>(&mut self, event: &Result<Event<Value>, E>, read: impl Fn(&Value) -> T) {
-        self.is_current = matches!(
-            event,
-            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)
-        );
+    fn note(&mut self, event: &Event<Value>, read: impl Fn(&Value) -> T) {
         match event {
-            Ok(Event::Apply(object)) => drop(self.all.insert(name(object), read(object))),
-            Ok(Event::Delete(object)) => drop(self.all.remove(&name(object))),
-            Ok(Event::Init) => self.listed.clear(),
-            Ok(Event::InitApply(object)) => {
+            Event::Apply(object) => {
+                self.all.insert(name(object), read(object));
+            }
+            Event::Delete(object) => {
+                self.all.remove(&name(object));
+            }
+            // The events in between were missed.
+            Event::Init => {
+                self.listed.clear();
+                self.is_complete = false;
+            }
+            Event::InitApply(object) => {
                 self.listed.insert(name(object), read(object));
             }
-            Ok(Event::InitDone) => self.all = std::mem::take(&mut self.listed),
-            Err(_) => {}
+            Event::InitDone => {
+                self.all = std::mem::take(&mut self.listed);
+                self.is_complete = true;
+            }
         }
     }
 }
@@ -105,18 +132,14 @@ fn name(object: &Value) -> Name {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    type Shown = Result<Event<Value>, &'static str>;
 
     fn service(name: &str) -> Value {
         json!({ "metadata": { "namespace": "shop", "name": name }, "spec": { "type": "ExternalName" } })
     }
 
     /// What is known of the Services `web` and `api`.
-    fn after(known: &Known, events: impl IntoIterator<Item = Shown>) -> [bool; 2] {
+    fn after(known: &Known, events: impl IntoIterator<Item = Event<Value>>) -> [bool; 2] {
         for event in events {
             known.note_service(&event);
         }
@@ -126,36 +149,39 @@ mod tests {
     #[test]
     fn nothing_is_known_before_all_was_listed() {
         let known = Known::default();
-        let begun = [Ok(Event::Init), Ok(Event::InitApply(service("web")))];
+        let begun = [Event::Init, Event::InitApply(service("web"))];
         assert_eq!(after(&known, begun), [false, false]);
-        assert_eq!(after(&known, [Ok(Event::InitDone)]), [true, false]);
-        assert_eq!(
-            after(&known, [Ok(Event::Apply(service("api")))]),
-            [true, true]
-        );
-        assert_eq!(
-            after(&known, [Ok(Event::Delete(service("web")))]),
-            [false, true]
-        );
+        assert_eq!(after(&known, [Event::InitDone]), [true, false]);
+        let more = [Event::Apply(service("api"))];
+        assert_eq!(after(&known, more), [true, true]);
+        let gone = [Event::Delete(service("web"))];
+        assert_eq!(after(&known, gone), [false, true]);
+        // What vanished while the watch was broken is not in the next listing.
+        assert_eq!(after(&known, [Event::Init]), [false, false]);
+        let again = [Event::InitApply(service("web")), Event::InitDone];
+        assert_eq!(after(&known, again), [true, false]);
     }
 
     #[test]
-    fn nothing_is_known_from_when_the_watch_breaks_until_it_goes_on() {
-        let known = Known::default();
-        let listed = [
-            Ok(Event::Init),
-            Ok(Event::InitApply(service("web"))),
-            Ok(Event::InitDone),
-        ];
-        assert_eq!(after(&known, listed), [true, false]);
-        assert_eq!(after(&known, [Err("gone")]), [false, false]);
-        assert_eq!(
-            after(&known, [Ok(Event::Apply(service("api")))]),
-            [true, true]
-        );
-        // What vanished meanwhile is not in the next listing.
-        let again = [Err("gone"), Ok(Event::Init), Ok(Event::InitDone)];
-        assert_eq!(after(&known, again), [false, false]);
+    fn as_much_is_known_of_a_service_as_of_the_whole_one() {
+        let claimed = json!({ service_annotation::CLAIMED: "Deployment/web", "other": "x" });
+        for spec in [
+            json!({ "selector": { "app": "web" }, "clusterIP": "None", "ports": [] }),
+            json!({ "selector": { "app": "web", "service-leader-election": "web-1" }, "type": "NodePort" }),
+            json!({ "clusterIP": "10.0.0.1" }),
+            json!({ "type": "ExternalName" }),
+        ] {
+            let whole = json!({ "metadata": { "namespace": "shop", "name": "web",
+                "annotations": claimed }, "spec": spec });
+            let known = Known::default();
+            let listed = [
+                Event::Init,
+                Event::InitApply(whole.clone()),
+                Event::InitDone,
+            ];
+            after(&known, listed);
+            assert_eq!(known.service("shop", "web"), Some(ServiceFact::of(&whole)));
+        }
     }
 
     #[test]
@@ -163,8 +189,9 @@ mod tests {
         let known = Known::default();
         let labels = json!({ "istio-injection": "enabled" });
         let namespace = json!({ "metadata": { "name": "shop", "labels": labels } });
-        let event: Shown = Ok(Event::Apply(namespace));
-        known.note_namespace(&event);
+        for event in [Event::Init, Event::InitApply(namespace), Event::InitDone] {
+            known.note_namespace(&event);
+        }
         assert!(known.meshes("shop").unwrap().istio);
         assert_eq!(known.meshes("other"), None);
     }

@@ -38,10 +38,12 @@ pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decis
         }
         return Ok(decision);
     }
-    match wish(metadata)? {
-        Wish::Elect(spec) => elect(request, settings, &spec),
-        Wish::KeepOut => Ok(unlabelled(request, Reason::KeptOut)),
-        Wish::Nothing => {
+    match wish(metadata) {
+        // A bad value does no harm where none is obeyed.
+        Err(denied) => by_hand(request).ok_or(denied),
+        Ok(Wish::Elect(spec)) => elect(request, settings, &spec),
+        Ok(Wish::KeepOut) => Ok(unlabelled(request, Reason::KeptOut)),
+        Ok(Wish::Nothing) => {
             let mut decision = unlabelled(request, Reason::NotAnnotated);
             let more = warnings::without_service(metadata, None);
             decision.warnings.extend(more);
@@ -56,16 +58,12 @@ pub(super) fn keeps_account(request: &Request<'_>, spec: &Spec) -> bool {
 }
 
 fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
-    let pod = request.object;
-    if let Some(sidecar) = template::sidecar(pod) {
-        if Record::on(pod).is_some() {
-            return Ok(unlabelled(request, Reason::Kept));
-        }
-        let mut decision = unlabelled(request, Reason::ByHand);
-        let mut warnings = Warnings::default();
-        warnings.by_hand(sidecar);
-        decision.warnings.extend(warnings.list());
+    if let Some(decision) = by_hand(request) {
         return Ok(decision);
+    }
+    let pod = request.object;
+    if template::sidecar(pod).is_some() {
+        return Ok(unlabelled(request, Reason::Kept));
     }
     let named = pod.pointer("/metadata/name").and_then(Value::as_str);
     if let Some(length) = named.map(str::len).filter(|length| *length > MOST) {
@@ -76,6 +74,17 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
         )));
     }
     super::elect(request, settings, spec)
+}
+
+/// A pod that has its sidecar from its owner.
+fn by_hand(request: &Request<'_>) -> Option<Decision> {
+    let pod = request.object;
+    let sidecar = template::sidecar(pod).filter(|_| Record::on(pod).is_none())?;
+    let mut decision = unlabelled(request, Reason::ByHand);
+    let mut warnings = Warnings::default();
+    warnings.by_hand(sidecar);
+    decision.warnings.extend(warnings.list());
+    Some(decision)
 }
 
 /// Takes our label out, with which the Service would select a pod that is a mere copy.

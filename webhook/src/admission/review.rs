@@ -20,7 +20,7 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 /// No name of anything in the API is longer.
 pub(super) const LONGEST: usize = 253;
 
-/// No facts yet: they cost a request, and not every review needs them.
+/// No facts yet: they may cost a request, and not every review needs them.
 static NO_FACTS: std::sync::LazyLock<Facts> = std::sync::LazyLock::new(Facts::default);
 
 /// One request of the API server.

@@ -1,7 +1,5 @@
 //! Reviews put to the router, behind which no API server answers.
 
-use std::convert::Infallible;
-
 use axum::http::Request;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::inject::PullPolicy;
@@ -107,8 +105,12 @@ async fn what_the_watches_have_shown_is_not_asked_for() {
     });
     let labels = json!({ "istio-injection": "enabled" });
     let namespace = json!({ "metadata": { "name": "shop", "labels": labels } });
-    known.note_service::<Infallible>(&Ok(Event::Apply(service)));
-    known.note_namespace::<Infallible>(&Ok(Event::Apply(namespace)));
+    for event in [Event::Init, Event::InitApply(service), Event::InitDone] {
+        known.note_service(&event);
+    }
+    for event in [Event::Init, Event::InitApply(namespace), Event::InitDone] {
+        known.note_namespace(&event);
+    }
     let annotations = json!({ "service-leader-election/service": "web" });
     let (_, answer) = ask_knowing(known, "/mutate", settings(), review(&annotations)).await;
     let response = &answer["response"];

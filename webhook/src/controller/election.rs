@@ -70,11 +70,12 @@ impl Controller {
                 Made::NameTaken => role_is_ours &= !is_role(wanted.get("kind")),
             }
         }
-        // Where nobody could elect yet, there is none: the first term has it looked at again.
+        // Where nobody could elect yet, its own Lease is not there: the first term has it looked at again.
+        let own = names::default_name(service);
         let leases: BTreeSet<_> = members
             .iter()
-            .filter(|_| !is_new)
             .map(|member| member.claim.lease.as_str())
+            .filter(|lease| !is_new || *lease != own)
             .collect();
         for lease in leases {
             self.own_lease(namespace, lease, &members).await?;

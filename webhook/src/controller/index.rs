@@ -22,6 +22,12 @@ pub(super) enum Key {
     Service { namespace: String, service: String },
 }
 
+impl Key {
+    pub(super) fn is_of_service(&self) -> bool {
+        matches!(self, Self::Service { .. })
+    }
+}
+
 /// A key with what is known of it.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -328,6 +334,23 @@ mod tests {
         assert_eq!(index.workload(Kind::Deployment, event()), []);
         let changed = index.workload(Kind::Deployment, Event::Apply(workload("web", "web", 2)));
         assert!(changed.contains(&election("web")));
+    }
+
+    #[test]
+    fn who_claims_a_service_is_in_its_namespace() {
+        let mut index = Index::default();
+        for namespace in ["a", "shop", "shop-2"] {
+            let mut web = workload("web", "web", 1);
+            web["namespace"] = json!(namespace);
+            index.workload(Kind::Deployment, Event::Apply(web.clone()));
+            index.workload(Kind::ReplicaSet, Event::Apply(web));
+        }
+        let Work::Service { claims, .. } = index.work(&service("web")) else {
+            panic!()
+        };
+        let found = claims.iter().map(|claim| (claim.kind, &*claim.namespace));
+        let kinds = [Kind::Deployment, Kind::ReplicaSet];
+        assert!(found.eq(kinds.map(|kind| (kind, "shop"))));
     }
 
     #[test]

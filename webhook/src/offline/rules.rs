@@ -57,14 +57,15 @@ pub(super) fn asked(object: &Value) -> Asked {
     {
         return Asked::Nobody("it is being deleted");
     }
+    let bears_a_key = bears_a_key_of_ours(object);
     match kind {
         Some(kind) if kind.is_left_to_its_controller(metadata) => {
             Asked::Nobody("whatever controls it says what is in it")
         }
         Some(Kind::Pod) => about_a_pod(object),
-        Some(_) if bears_a_key_of_ours(object) => Asked::Workloads,
-        None if bears_a_key_of_ours(object) && is_controlled(object) => CONTROLLED,
-        None if bears_a_key_of_ours(object) => Asked::Words,
+        Some(_) if bears_a_key => Asked::Workloads,
+        None if bears_a_key && is_controlled(object) => CONTROLLED,
+        None if bears_a_key => Asked::Words,
         _ => NOT_ANNOTATED,
     }
 }

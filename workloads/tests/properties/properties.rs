@@ -1,6 +1,12 @@
 //! The properties, each on cases of its own.
 
-use contract::{annotations, inject::Reason, names, names::annotation, workload::Kind};
+use contract::{
+    annotations::{self, Wish},
+    inject::Reason,
+    names,
+    names::annotation,
+    workload::Kind,
+};
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use serde_json::{Value, json};
 
@@ -239,6 +245,16 @@ pub(crate) fn kept(injector: &Injector, case: &Case, other: &Case) -> TestCaseRe
     Ok(())
 }
 
+/// The Lease of a workload's pods, by its own annotations or by its template's.
+fn lease(workload: &Value) -> Option<String> {
+    ["/metadata", "/spec/template/metadata"]
+        .into_iter()
+        .find_map(|place| match annotations::parse(workload.pointer(place)) {
+            Ok(Wish::Elect(spec)) => Some(spec.lease.as_str().to_owned()),
+            _ => None,
+        })
+}
+
 /// Another template in place of an injected one is injected as if it were new.
 pub(crate) fn renewed(injector: &Injector, case: &Case, next: &Case) -> TestCaseResult {
     let stored = injector.ask(case, &case.object, None)?;
@@ -252,9 +268,11 @@ pub(crate) fn renewed(injector: &Injector, case: &Case, next: &Case) -> TestCase
     // While there are pods, as of a DaemonSet there always may be, the Lease stays.
     let mut stored = stored.unwrap().after;
     stored["spec"]["replicas"] = json!(0);
-    match injector.ask(next, &manifest, Some(&stored))? {
-        Some(after) => prop_assert_eq!(after.after, fresh.unwrap().after),
-        None => prop_assert_eq!(&manifest["kind"], "DaemonSet"),
+    if let Some(after) = injector.ask(next, &manifest, Some(&stored))? {
+        prop_assert_eq!(after.after, fresh.unwrap().after);
+    } else {
+        prop_assert_eq!(&manifest["kind"], "DaemonSet");
+        prop_assert_ne!(lease(&stored), lease(&manifest));
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ const NAMESPACE: &str = "service-leader-election";
 const CONTAINER: &str = "webhook";
 const PODS: &str = "app.kubernetes.io/component=webhook";
 const PLAIN_PORT: u16 = 8080;
+/// Longer than the controller of one replica leaves to another what that one has let in.
+const DEFERENCE: Duration = Duration::from_secs(4);
 const METRIC: &str = "service_leader_election_webhook_";
 
 /// The webhook's pods.
@@ -67,7 +69,7 @@ impl<'a> Webhook<'a> {
         let deadline = Instant::now() + 5 * PATIENCE;
         let mut before = self.metrics().await?.reconciliations();
         while Instant::now() < deadline {
-            sleep(Duration::from_secs(4)).await;
+            sleep(DEFERENCE).await;
             let after = self.metrics().await?.reconciliations();
             if after == before {
                 return Ok(());
