@@ -2,7 +2,7 @@
 //!
 //! Must not know: what is done to it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
@@ -39,10 +39,14 @@ impl fmt::Display for Identity {
             name,
             ..
         } = self;
-        match namespace.as_str() {
-            "" => write!(f, "{kind} {name}"),
-            namespace => write!(f, "{kind} {namespace}/{name}"),
-        }
+        let whole = match namespace.as_str() {
+            "" => format!("{kind} {name}"),
+            namespace => format!("{kind} {namespace}/{name}"),
+        };
+        // A manifest may have anything for a name, and this is part of a line.
+        whole
+            .chars()
+            .try_for_each(|c| f.write_char(if c.is_control() { ' ' } else { c }))
     }
 }
 
@@ -60,5 +64,19 @@ impl fmt::Display for Place {
             Some((source, number)) => write!(f, "{source}, document {number}, {}", self.object),
             None => write!(f, "{}", self.object),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_none_breaks_no_line() {
+        let object =
+            json!({ "kind": "Pod", "metadata": { "namespace": "shop", "name": "a\tb\nc" } });
+        assert_eq!(Identity::of(&object).to_string(), "Pod shop/a b c");
     }
 }
