@@ -15,7 +15,7 @@ use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 /// Namespace and name; the first is empty for a namespace itself.
-type Name = (String, String);
+pub(crate) type Name = (String, String);
 
 /// What is known: as it was some milliseconds ago, like the API server's own cache, or before a watch broke
 /// that is not open again.
@@ -101,10 +101,10 @@ impl<T> Shown<T> {
     fn note(&mut self, event: &Event<Value>, read: impl Fn(&Value) -> T) {
         match event {
             Event::Apply(object) => {
-                self.all.insert(name(object), read(object));
+                self.all.insert(name(object.get("metadata")), read(object));
             }
             Event::Delete(object) => {
-                self.all.remove(&name(object));
+                self.all.remove(&name(object.get("metadata")));
             }
             // The events in between were missed.
             Event::Init => {
@@ -112,7 +112,8 @@ impl<T> Shown<T> {
                 self.is_complete = false;
             }
             Event::InitApply(object) => {
-                self.listed.insert(name(object), read(object));
+                self.listed
+                    .insert(name(object.get("metadata")), read(object));
             }
             Event::InitDone => {
                 self.all = std::mem::take(&mut self.listed);
@@ -122,9 +123,10 @@ impl<T> Shown<T> {
     }
 }
 
-fn name(object: &Value) -> Name {
+/// Namespace and name, by the metadata.
+pub(crate) fn name(metadata: Option<&Value>) -> Name {
     let text = |key| {
-        let field = object.get("metadata").and_then(|it| it.get(key)?.as_str());
+        let field = metadata.and_then(|it| it.get(key)?.as_str());
         field.unwrap_or_default().to_owned()
     };
     (text("namespace"), text("name"))

@@ -2,22 +2,16 @@
 
 use axum::http::Request;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use contract::inject::PullPolicy;
 use kube::{Client, Config, runtime::watcher::Event};
 use serde_json::{Value, json};
 use testcluster::troubleshooting::documented;
 use tower::ServiceExt;
 
 use super::*;
-use crate::controller;
+use crate::{controller, fuzz};
 
 fn settings() -> Settings {
-    Settings {
-        image: "sidecar:1".to_owned(),
-        pull_policy: PullPolicy::default(),
-        native: true,
-        run_as_user: None,
-    }
+    fuzz::settings(true)
 }
 
 async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {

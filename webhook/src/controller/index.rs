@@ -13,6 +13,8 @@ use contract::{
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
+use crate::known::{Name, name};
+
 /// What is reconciled as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -42,8 +44,6 @@ pub(super) enum Work {
         claims: Vec<Claim>,
     },
 }
-
-type Name = (String, String);
 
 /// A workload or a pod: Deployment and StatefulSet of one name are two.
 type Id = (Kind, Name);
@@ -91,10 +91,10 @@ impl Index {
         match event {
             Event::Apply(metadata) => self.put_workload(kind, &metadata),
             Event::InitApply(metadata) => {
-                self.list(watch, name(&metadata));
+                self.list(watch, name(Some(&metadata)));
                 self.put_workload(kind, &metadata)
             }
-            Event::Delete(metadata) => self.drop_workload(&(kind, name(&metadata))),
+            Event::Delete(metadata) => self.drop_workload(&(kind, name(Some(&metadata)))),
             Event::Init => self.begin(watch),
             Event::InitDone => {
                 let seen = self.end(watch);
@@ -113,11 +113,11 @@ impl Index {
         match event {
             Event::Apply(metadata) => self.put_service(&metadata),
             Event::InitApply(metadata) => {
-                self.list(Watch::Services, name(&metadata));
+                self.list(Watch::Services, name(Some(&metadata)));
                 self.put_service(&metadata)
             }
             Event::Delete(metadata) => {
-                self.services.remove(&name(&metadata));
+                self.services.remove(&name(Some(&metadata)));
                 Vec::new()
             }
             Event::Init => self.begin(Watch::Services),
@@ -189,7 +189,7 @@ impl Index {
     }
 
     fn put_workload(&mut self, kind: Kind, metadata: &Value) -> Vec<Key> {
-        let id = (kind, name(metadata));
+        let id = (kind, name(Some(metadata)));
         let Some(claim) = Claim::of(kind, metadata) else {
             return self.drop_workload(&id);
         };
@@ -223,7 +223,7 @@ impl Index {
             claimed: annotation(service_annotation::CLAIMED),
             term: leader.and(annotation(service_annotation::EPOCH)),
         };
-        let name = name(metadata);
+        let name = name(Some(metadata));
         let claims = self.claims(&name.0, |claim| claim.covers(&name.1));
         let before = if marks.claimed.is_none() && marks.term.is_none() {
             self.services.remove(&name)
@@ -282,17 +282,6 @@ pub(super) fn keys(namespace: &str, services: &Services) -> Vec<Key> {
         service: services.first().as_str().to_owned(),
     };
     std::iter::once(election).chain(each).collect()
-}
-
-fn name(metadata: &Value) -> Name {
-    let text = |key| {
-        metadata
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    (text("namespace"), text("name"))
 }
 
 #[cfg(test)]

@@ -294,18 +294,14 @@ fn change(steps: &mut Steps, operation: &PatchOperation) {
 
 #[cfg(test)]
 mod tests {
-    use contract::{inject::PullPolicy, reference::KEYS};
+    use contract::reference::KEYS;
     use serde_json::json;
 
     use super::*;
+    use crate::fuzz;
 
     fn settings() -> Settings {
-        Settings {
-            image: "sidecar:1".to_owned(),
-            pull_policy: PullPolicy::default(),
-            native: true,
-            run_as_user: None,
-        }
+        fuzz::settings(true)
     }
 
     fn explained(object: &Value, facts: &Facts) -> (String, bool) {

@@ -1,4 +1,5 @@
-//! How long the webhook's handler takes by itself: one review, as the API server sends it, again and again.
+//! How long the webhook's handler takes over a workload of ten containers: as the API server asks, and by
+//! itself, when one review is sent again and again.
 //!
 //! Must not know: what is answered, save that it injects.
 
@@ -14,9 +15,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::stage::{Stage, Who};
+use super::{
+    PAUSE,
+    load::create,
+    stage::{Stage, Who},
+};
 
-/// So many reviews count, after those that fill caches.
+/// So many workloads are created.
+pub(super) const CREATED: usize = 300;
+
+/// So many reviews are sent, after those that fill caches.
 const REVIEWS: usize = 1_000;
 const BEFORE: usize = 100;
 
@@ -25,20 +33,36 @@ pub(super) const CONTAINERS: usize = 10;
 
 const PATH: &str = "/mutate";
 
-/// p50 and p99 in seconds, as upper bounds.
-pub(super) async fn time(stage: &Stage<'_>) -> Result<(f64, f64)> {
+/// p50 and p99 in seconds, as upper bounds, while a client creates one workload after the other.
+pub(super) async fn as_asked(stage: &Stage<'_>) -> Result<(f64, f64)> {
+    let workloads = stage.deployments_of(Who::Annotated, CREATED, CONTAINERS);
+    let workloads = workloads.await?;
+    let before = stage.webhook.metrics().await?;
+    create(stage.cluster, 1, PAUSE, workloads).await?;
+    let after = stage.webhook.metrics().await?;
+    check_asked(after.reviews() - before.reviews(), CREATED)?;
+    stage.webhook.settle().await?;
+    after.handler_since(&before)
+}
+
+/// The same of reviews without a pause in between.
+pub(super) async fn without_pause(stage: &Stage<'_>) -> Result<(f64, f64)> {
     let review = review(stage).await?;
     let client = client(stage).await?;
     ask(&client, &review, BEFORE).await?;
     let before = stage.webhook.metrics().await?;
     ask(&client, &review, REVIEWS).await?;
     let after = stage.webhook.metrics().await?;
-    let asked = after.reviews() - before.reviews();
-    ensure!(
-        asked >= u64::try_from(REVIEWS)?,
-        "the webhook was asked {asked} times only"
-    );
+    check_asked(after.reviews() - before.reviews(), REVIEWS)?;
     after.handler_since(&before)
+}
+
+fn check_asked(times: u64, least: usize) -> Result<()> {
+    ensure!(
+        times >= u64::try_from(least)?,
+        "the webhook was asked {times} times only"
+    );
+    Ok(())
 }
 
 async fn ask(client: &Client, review: &Value, times: usize) -> Result<()> {

@@ -12,6 +12,7 @@ mod webhook;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::builder::RangedU64ValueParser;
 
 use self::{
     load::{create, pod},
@@ -25,13 +26,13 @@ use crate::story::Story;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many Deployments of each kind a single client creates
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = some())]
     alone: usize,
     /// How many batches of 250 of each kind 50 clients create
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = some())]
     batches: usize,
     /// How many containers each of them has; that by which the handler is timed has ten
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = some())]
     containers: usize,
     /// Where the figures are put, as JSON and as SVG: FOLDER/admission.json, FOLDER/admission.svg
     #[arg(long, value_name = "FOLDER")]
@@ -48,6 +49,11 @@ const NONE: Duration = Duration::ZERO;
 const OTHERS: usize = 1_000;
 /// How often a webhook is started anew.
 const STARTS: usize = 5;
+
+/// One at least: of nothing there are no percentiles.
+fn some() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
@@ -80,21 +86,20 @@ impl Args {
         webhook.settle().await?;
 
         story.tell(&format!(
-            "a review of {} containers, again and again ...",
+            "Deployments of {} containers, for the handler ...",
             handler::CONTAINERS
         ));
-        let handler = handler::time(stage).await?;
+        let handler = handler::as_asked(stage).await?;
+        let handler_without_pause = handler::without_pause(stage).await?;
         story.tell(&format!(
             "{alone} Deployments of each kind by one client ..."
         ));
-        let before = webhook.metrics().await?;
         let single = by_one(stage, alone, containers).await?;
-        let handler_alone = webhook.metrics().await?.handler_since(&before)?;
         story.tell(&format!(
             "{batches} times {BATCH} of each kind by {CLIENTS} clients ..."
         ));
         let many = by_many(stage, batches, containers).await?;
-        let deployments = PER_NAMESPACE + alone + batches * BATCH;
+        let deployments = PER_NAMESPACE + handler::CREATED + alone + batches * BATCH;
         stage.check_granted(deployments).await?;
         let memory = webhook.memory().await?;
 
@@ -113,7 +118,7 @@ impl Args {
             alone: single,
             many,
             handler,
-            handler_alone,
+            handler_without_pause,
             reviews_of_others,
             memory,
             deployments,
