@@ -13,7 +13,7 @@ mod template;
 mod token;
 mod warnings;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use json_patch::Patch;
 use serde_json::Value;
@@ -251,9 +251,10 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
         return Ok(unchanged(Reason::Injected));
     };
     let record = Record::on_or_as(template, old_template(request));
-    let plain = record
-        .as_ref()
-        .map_or_else(|| template.clone(), |r| r.take_out(template));
+    let plain = match &record {
+        Some(record) => Cow::Owned(record.take_out(template)),
+        None => Cow::Borrowed(template),
+    };
     let mut warnings = warnings::of(request, spec, &plain);
     if let Some(old) = carried_over(request, &plain) {
         return Ok(changed(
@@ -285,14 +286,12 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
         request,
         mesh_before: &record.mesh,
     };
-    let injected = injection.apply(plain)?;
-    Ok(changed(
-        request,
-        template,
-        &injected,
-        warnings.list(),
-        Reason::Injected,
-    ))
+    injection.check(&plain)?;
+    Ok(Decision {
+        patch: injection.patch(template, plain),
+        warnings: warnings.list(),
+        reason: Reason::Injected,
+    })
 }
 
 /// The old template, where the user's part of it and our annotations are what they were.

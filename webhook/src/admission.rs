@@ -206,8 +206,13 @@ impl Admission {
             tracing::warn!(error = message, "no account");
             return ("no-account", Answer::unavailable(&review.uid, &message));
         }
-        if let Some(services) = services.filter(|_| !review.dry_run) {
-            self.reminder.admitted(&review.namespace, &services);
+        if !review.dry_run {
+            let former = request
+                .old
+                .and_then(|old| annotations::services(old.get("metadata")));
+            for services in services.iter().chain(&former) {
+                self.reminder.admitted(&review.namespace, services);
+            }
         }
         decided(&review, decision)
     }

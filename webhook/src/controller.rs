@@ -170,19 +170,28 @@ impl Controller {
                 () = stop.cancelled() => break,
                 Some((kind, event)) = workloads.next() => {
                     if let Some(event) = noted(event, kind.as_str()) {
+                        let let_in = is_written(&event);
                         let keys = index.workload(kind, metadata(event));
-                        schedule(&mut queue, &index, keys);
+                        schedule(&mut queue, &index, keys, let_in);
                     }
                 }
                 Some(event) = services.next() => {
                     if let Some(event) = noted(event, "Service") {
                         controller.known.note_service(&event);
-                        // Nobody has let a Service in: it is marked by whoever sees it.
+                        let is_written = is_written(&event);
                         let keys = index.service(metadata(event));
                         let (marks, terms): (Vec<_>, Vec<_>) =
                             keys.into_iter().partition(Key::is_of_service);
-                        queue.extend(marks, clock::instant());
-                        schedule(&mut queue, &index, terms);
+                        let marked = |key: &&Key| is_written && index.is_settled(&index.work(key));
+                        let now = clock::instant();
+                        for key in marks.iter().filter(marked) {
+                            queue.leave(&key.rights(), now);
+                        }
+                        // Nobody has let a Service in: it is marked by whoever sees it, after the rights.
+                        let follows = |key: &Key| index.is_claimed(key) && queue.is_on(&key.rights(), now);
+                        let marks: Vec<_> = marks.into_iter().filter(|key| !follows(key)).collect();
+                        queue.extend(marks, now);
+                        schedule(&mut queue, &index, terms, false);
                     }
                 }
                 Some(event) = namespaces.next() => {
@@ -198,6 +207,11 @@ impl Controller {
                 },
                 Some(ended) = running.join_next() => match ended {
                     Ok((key, result)) => {
+                        let mark = key.service();
+                        if result.is_ok() && !key.is_of_service() && index.is_claimed(&mark) {
+                            // By its mark the other replicas see that the rights are there.
+                            queue.extend([mark], clock::instant());
+                        }
                         let outcome = controller.outcome(&key, result);
                         queue.finish(key, outcome, clock::instant());
                         controller.metrics.unpins_pending(queue.waiting());
@@ -300,13 +314,29 @@ fn not_ended() -> Selection {
     }
 }
 
-/// Every replica sees to everything, but what is claimed was let in by one of them, which is on it.
-fn schedule(queue: &mut Queue, index: &Index, keys: Vec<Key>) {
+/// Every replica sees to everything, but what is claimed and was let in just now was let in by one of them, which is
+/// on it.
+fn schedule(queue: &mut Queue, index: &Index, keys: Vec<Key>, let_in: bool) {
     let now = clock::instant();
     let (claimed, given_up): (Vec<_>, Vec<_>) =
         keys.into_iter().partition(|key| index.is_claimed(key));
-    queue.extend_in_turn(claimed, now);
+    let is_marked_after = |key: &Key| key.is_of_service() && claimed.contains(&key.rights());
+    let claimed: Vec<_> = claimed
+        .iter()
+        .filter(|key| !is_marked_after(key))
+        .cloned()
+        .collect();
+    if let_in {
+        queue.extend_in_turn(claimed, now);
+    } else {
+        queue.extend_behind(claimed, now);
+    }
     queue.extend(given_up, now);
+}
+
+/// Whether an object was written just now, and is not one that a watch lists as it begins.
+fn is_written<T>(event: &Event<T>) -> bool {
+    matches!(event, Event::Apply(_))
 }
 
 /// What a watch brought. A broken one starts again by itself.

@@ -25,8 +25,9 @@ use crate::metrics::Metrics;
 
 /// A client that has not finished its handshake by then is a burden.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// The same for a request's headers; an idle connection is closed after as long.
-const HEADERS: Duration = Duration::from_mins(1);
+/// The same for a request's headers; an idle connection is closed after as long. The API server closes one after
+/// 90 s (Go's `DefaultTransport`), and has to be the first: what it sends meanwhile would be lost.
+const HEADERS: Duration = Duration::from_mins(2);
 /// How often an idle HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How many connections are open at once. Further ones wait in the system's queue.

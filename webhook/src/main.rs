@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use webhook::args::Args;
+
+/// A review is read into thousands of small parts, which its answer waits for.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {

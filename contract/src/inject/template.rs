@@ -2,6 +2,8 @@
 //!
 //! Must not know: earlier versions of the template.
 
+use std::borrow::Cow;
+
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
     jsonptr::{Pointer, PointerBuf},
@@ -30,30 +32,44 @@ pub(super) struct Injection<'a> {
 }
 
 impl Injection<'_> {
-    /// The template with the sidecar. One that the API server will refuse comes back as it is.
-    pub(super) fn apply(&self, plain: Value) -> Result<Value, Denied> {
-        self.check(&plain)?;
-        let mut template = plain;
-        if !is_readable(&template) {
-            return Ok(template);
+    /// What makes of `template` one with the sidecar. `plain` is what it is without one: itself, if borrowed.
+    pub(super) fn patch(&self, template: &Value, plain: Cow<'_, Value>) -> Patch {
+        let kind = self.request.kind;
+        match plain {
+            // Most of a template is its containers, which stay as they are, but for a pod's.
+            Cow::Borrowed(plain) if kind != Kind::Pod => {
+                let lean = without_containers(plain);
+                patch(kind, &lean, &self.apply(plain, lean.clone()))
+            }
+            plain => patch(
+                kind,
+                template,
+                &self.apply(&plain, plain.clone().into_owned()),
+            ),
+        }
+    }
+
+    /// `template` with the sidecar: a copy of `plain`, or as much of it as is changed. One that the API server
+    /// will refuse comes back as it is.
+    fn apply(&self, plain: &Value, mut template: Value) -> Value {
+        if !is_readable(plain) {
+            return template;
         }
         let mut record = Record::default();
-        let default_container = first_container(&template);
-        let is_written = workload::written_account(self.request.kind, &template).is_some();
-        let before = workload::account(&template).map(str::to_owned);
+        let is_written = workload::written_account(self.request.kind, plain).is_some();
         let Some(map) = template.as_object_mut() else {
-            return Ok(template);
+            return template;
         };
         let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) else {
-            return Ok(template);
+            return template;
         };
         if !is_written && !pod::keeps_account(self.request, self.spec) {
-            record.account_before = before;
+            record.account_before = workload::account(plain).map(str::to_owned);
             self.account(spec, &mut record);
         }
         self.containers(spec, &mut record);
-        self.metadata(map, default_container, &mut record);
-        Ok(template)
+        self.metadata(map, first_container(plain), &mut record);
+        template
     }
 
     fn containers(&self, spec: &mut Map<String, Value>, record: &mut Record) {
@@ -153,7 +169,8 @@ impl Injection<'_> {
         annotations.insert(annotation::INJECTED.to_owned(), Value::from(record.text()));
     }
 
-    fn check(&self, template: &Value) -> Result<(), Denied> {
+    /// Fails where it would not do what the user wrote.
+    pub(super) fn check(&self, template: &Value) -> Result<(), Denied> {
         let Request { kind, object, .. } = *self.request;
         let whole = kind.part();
         if selects_by_our_label(object) {
@@ -301,6 +318,36 @@ pub(super) fn patch(kind: Kind, template: &Value, wanted: &Value) -> Patch {
             }
         });
     Patch(operations.collect())
+}
+
+/// A template in which nothing is said of its containers but how many there are.
+fn without_containers(template: &Value) -> Value {
+    let nothing_said = |containers: &Value| match containers {
+        Value::Array(containers) => vec![Value::Null; containers.len()].into(),
+        other => other.clone(),
+    };
+    let lean = |spec: &Value| match spec {
+        Value::Object(spec) => copy(spec, &["containers", "initContainers"], nothing_said),
+        other => other.clone(),
+    };
+    match template {
+        Value::Object(template) => copy(template, &["spec"], lean),
+        other => other.clone(),
+    }
+}
+
+/// A copy of a map, with something else made of the values of some keys.
+fn copy(map: &Map<String, Value>, keys: &[&str], make: impl Fn(&Value) -> Value) -> Value {
+    let copied = map.iter().map(|(key, value)| {
+        let is_one_of_them = keys.contains(&key.as_str());
+        let value = if is_one_of_them {
+            make(value)
+        } else {
+            value.clone()
+        };
+        (key.clone(), value)
+    });
+    Value::Object(copied.collect())
 }
 
 /// The map at `key`, made where it is absent or null, which is the same.

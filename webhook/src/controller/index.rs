@@ -28,6 +28,24 @@ impl Key {
     pub(super) fn is_of_service(&self) -> bool {
         matches!(self, Self::Service { .. })
     }
+
+    /// The rights of those that name this key's Service first.
+    pub(super) fn rights(&self) -> Self {
+        let (Self::Election { namespace, service } | Self::Service { namespace, service }) = self;
+        Self::Election {
+            namespace: namespace.clone(),
+            service: service.clone(),
+        }
+    }
+
+    /// The Service that those name first whose rights this key is of.
+    pub(super) fn service(&self) -> Self {
+        let (Self::Election { namespace, service } | Self::Service { namespace, service }) = self;
+        Self::Service {
+            namespace: namespace.clone(),
+            service: service.clone(),
+        }
+    }
 }
 
 /// A key with what is known of it.

@@ -23,8 +23,8 @@ const AGAIN: Duration = Duration::from_hours(1);
 
 /// For how long what this replica has let in is its own to see to first.
 const OURS: Duration = Duration::from_mins(1);
-/// For how long the others leave it to that one. Then there is nothing left for them to write.
-const DEFERENCE: Duration = Duration::from_secs(3);
+/// For how long the others leave it to that one, which has seen to it by then as a rule: see [`Queue::leave`].
+const DEFERENCE: Duration = Duration::from_secs(30);
 
 /// How a reconciliation ended.
 #[derive(Debug, Clone, Copy)]
@@ -109,15 +109,26 @@ impl Queue {
         for key in keys {
             let is_ours = self.ours.contains(&key, now);
             let at = if is_ours { now } else { now + DEFERENCE };
-            if self.running.contains(&key) {
-                self.again.insert(key);
-            } else {
-                let due = self.due.get(&key);
-                let at = due.map_or(at, |due| at.min(due.at));
-                let is_first = is_ours || due.is_some_and(|due| due.is_first);
-                self.put(key, at, is_first);
-            }
+            self.add(key, at, is_ours);
         }
+    }
+
+    /// Has `keys` looked at that no replica has let in just now, and so perhaps none is on.
+    pub(super) fn extend_behind(&mut self, keys: impl IntoIterator<Item = Key>, now: Instant) {
+        for key in keys {
+            self.add(key, now, false);
+        }
+    }
+
+    fn add(&mut self, key: Key, at: Instant, is_first: bool) {
+        if self.running.contains(&key) {
+            self.again.insert(key);
+            return;
+        }
+        let due = self.due.get(&key);
+        let at = due.map_or(at, |due| at.min(due.at));
+        let is_first = is_first || due.is_some_and(|due| due.is_first);
+        self.put(key, at, is_first);
     }
 
     /// Notes that this replica has let the object of a key in. What its watch has brought already is
@@ -128,6 +139,20 @@ impl Queue {
             self.put(key.clone(), now.min(at), true);
         }
         self.ours.insert(key, now);
+    }
+
+    /// Whether a key is under way, or will be when the replica that let its object in has had its time.
+    pub(super) fn is_on(&self, key: &Key, now: Instant) -> bool {
+        let due = self.due.get(key);
+        self.running.contains(key) || due.is_some_and(|due| due.at <= now + DEFERENCE)
+    }
+
+    /// Does not look at a key that another replica has seen to, where that one was being waited for.
+    pub(super) fn leave(&mut self, key: &Key, now: Instant) {
+        let due = self.due.get(key);
+        if due.is_some_and(|due| !due.is_first && due.at > now) {
+            self.take(key);
+        }
     }
 
     /// Has a key looked at at `at`, if nothing has it looked at before.
@@ -341,6 +366,46 @@ mod tests {
         assert_eq!(queue.next_due(), Some(later + DEFERENCE));
         queue.extend([key("ours")], later);
         assert_eq!(queue.start(later), Some(key("ours")));
+    }
+
+    #[test]
+    fn what_another_replica_has_seen_to_is_left() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend_in_turn([key("web")], now);
+        queue.leave(&key("web"), now);
+        assert_eq!(queue.next_due(), None);
+        // A change after that is looked at.
+        queue.extend_in_turn([key("web")], now);
+        let later = now + DEFERENCE;
+        queue.leave(&key("web"), later);
+        assert_eq!(queue.start(later), Some(key("web")));
+        // So is what failed here, what was there when this replica began, and what it has let in.
+        queue.finish(key("web"), Outcome::Failed, later);
+        queue.leave(&key("web"), later);
+        assert_eq!(queue.next_due(), Some(later + FIRST_PAUSE));
+        queue.extend_behind([key("api")], later);
+        queue.leave(&key("api"), later);
+        assert_eq!(queue.start(later), Some(key("api")));
+        queue.extend_in_turn([key("ours")], later);
+        queue.admitted(key("ours"), later);
+        queue.leave(&key("ours"), later);
+        assert_eq!(queue.start(later), Some(key("ours")));
+    }
+
+    #[test]
+    fn a_key_is_on_until_it_is_done_and_a_far_reminder_is_not() {
+        let now = clock::instant();
+        let mut queue = Queue::default();
+        queue.extend_in_turn([key("web")], now);
+        assert!(queue.is_on(&key("web"), now));
+        let later = now + DEFERENCE;
+        queue.start(later);
+        assert!(queue.is_on(&key("web"), later));
+        queue.finish(key("web"), Outcome::Done, later);
+        assert!(!queue.is_on(&key("web"), later));
+        queue.remind(key("web"), later + Duration::from_mins(2));
+        assert!(!queue.is_on(&key("web"), later));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) struct Args {
 const CLIENTS: usize = 50;
 const BATCH: usize = 250;
 /// A client that is alone waits so long after each creation, until what follows from it is done.
-const PAUSE: Duration = Duration::from_millis(150);
+const PAUSE: Duration = Duration::from_millis(300);
 const NONE: Duration = Duration::ZERO;
 /// How many objects that are none of its business are created, of each kind.
 const OTHERS: usize = 1_000;

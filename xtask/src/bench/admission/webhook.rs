@@ -20,8 +20,8 @@ const NAMESPACE: &str = "service-leader-election";
 const CONTAINER: &str = "webhook";
 const PODS: &str = "app.kubernetes.io/component=webhook";
 const PLAIN_PORT: u16 = 8080;
-/// Longer than the controller of one replica leaves to another what that one has let in.
-const DEFERENCE: Duration = Duration::from_secs(4);
+/// A controller that has done nothing for so long has nothing to do. Another replica's it leaves to that one.
+const QUIET: Duration = Duration::from_secs(4);
 const METRIC: &str = "service_leader_election_webhook_";
 
 /// The webhook's pods.
@@ -63,13 +63,12 @@ impl<'a> Webhook<'a> {
         Ok(most)
     }
 
-    /// Waits until the controllers have nothing to do: no reconciliation for longer than one replica
-    /// leaves to another what that one has let in.
+    /// Waits until the controllers have nothing to do.
     pub(super) async fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + 5 * PATIENCE;
         let mut before = self.metrics().await?.reconciliations();
         while Instant::now() < deadline {
-            sleep(DEFERENCE).await;
+            sleep(QUIET).await;
             let after = self.metrics().await?.reconciliations();
             if after == before {
                 return Ok(());
