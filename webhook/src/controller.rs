@@ -379,3 +379,32 @@ async fn sleep_until(due: Option<std::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::names::annotation;
+
+    use super::*;
+
+    #[test]
+    fn a_service_is_marked_after_the_rights_of_those_that_name_it_first() {
+        let [web, api] = ["web", "api"].map(|service| Key::Service {
+            namespace: "shop".to_owned(),
+            service: service.to_owned(),
+        });
+        let mut index = Index::default();
+        let keys = index.workload(
+            Kind::Deployment,
+            Event::Apply(json!({
+                "name": "web", "namespace": "shop", "uid": "u1", "generation": 1,
+                "annotations": { annotation::SERVICE: "web,api" },
+            })),
+        );
+        assert!(keys.contains(&web));
+        let mut queue = Queue::default();
+        schedule(&mut queue, &index, keys, false);
+        let now = clock::instant();
+        let started: Vec<_> = std::iter::from_fn(|| queue.start(now)).collect();
+        assert_eq!(started, [web.rights(), api]);
+    }
+}
