@@ -11,7 +11,11 @@ mod plot;
 mod process;
 mod verdict;
 
-use anyhow::Result;
+use std::os::unix::process::CommandExt as _;
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace::cargo;
 
 /// Measure the product
 #[derive(Debug, clap::Subcommand)]
@@ -23,10 +27,24 @@ pub(crate) enum Bench {
 
 impl Bench {
     pub(crate) async fn run(self) -> Result<()> {
+        if cfg!(debug_assertions) {
+            return become_optimized();
+        }
         match self {
             Self::Admission(args) => Box::pin(args.run()).await,
             Self::Idle(args) => args.run().await,
             Self::Failover(args) => Box::pin(args.run()).await,
         }
     }
+}
+
+/// The clients, the proxies and the peers that run in this process take part in what is measured, so
+/// that it is built as they would be: it is replaced by such a build of itself.
+fn become_optimized() -> Result<()> {
+    println!("Building this command with optimization (minutes, when not done before) ...");
+    let mut cargo = cargo();
+    let cargo = cargo.as_std_mut();
+    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "xtask", "--"]);
+    cargo.args(std::env::args_os().skip(1));
+    Err(cargo.exec()).context("cargo cannot be run")
 }
