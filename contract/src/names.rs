@@ -151,6 +151,8 @@ pub mod reason {
     pub const SERVICE_WITHOUT_SELECTOR: &str = "ServiceWithoutSelector";
     /// The Service carries a higher epoch than this leader's term.
     pub const FENCED: &str = "Fenced";
+    /// A pod of another election, by another Lease, leads the Service.
+    pub const CONTENDED: &str = "Contended";
     /// The leader's pod has a deletion cost of the user's, so it may be deleted first.
     pub const DELETION_COST_KEPT: &str = "DeletionCostKept";
     /// An operator's request to hand over could not be obeyed.

@@ -56,7 +56,8 @@ impl State {
             Progress::Fenced { until } => Some(until.max(soon)),
             Progress::Drifted => Some(self.fight.next().max(soon)),
             Progress::Done if self.has_drifted(config, term) => Some(self.fight.next().max(soon)),
-            Progress::Done | Progress::Due { .. } => None,
+            Progress::Rivalled { .. } if self.rival().is_none() => Some(soon),
+            Progress::Done | Progress::Due { .. } | Progress::Rivalled { .. } => None,
         };
         match repair {
             Some(at) if at <= renew.0 => (at, Intent::Repair),
@@ -392,7 +393,7 @@ impl Turn<'_> {
         let earlier = self.state.leading();
         let repair = earlier.is_some_and(|term| term.progress.repairs());
         let switched = earlier.is_some_and(|term| term.switched);
-        let waiting = earlier.filter(|term| !term.switched);
+        let waiting = earlier.filter(|term| !term.switched && !term.is_rivalled());
         let since = waiting.map_or(self.now, |term| term.since);
         let giving_up = earlier.and_then(|term| term.giving_up);
         // A leader whose Lease is gone, or was written by another meanwhile, is no longer sure.

@@ -12,6 +12,7 @@ mod config;
 mod identity;
 mod lease;
 mod protocol;
+mod rival;
 mod service;
 mod state;
 mod step;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, ServiceView, Target, Version};
+use crate::{Epoch, Holder, Identity, Lease, LeaseRecord, PodName, ServiceView, Target, Version};
 
 /// Something that happened. Each [`Action`] that asks for something is answered by exactly one
 /// event, also when the caller gives up waiting.
@@ -16,6 +16,8 @@ pub enum Event {
     Peers(Vec<Peer>),
     /// That watch broke: the peers may be something else by now, until [`Event::Peers`] comes again.
     PeersStale,
+    /// The pods that may lead by another Lease, as the watch of the pods shows them.
+    Strangers(Vec<PodName>),
     /// The Lease's watch shows this record, or that the Lease is gone. It may be old news.
     LeaseSeen(Option<Lease>),
     /// The watch of Service number `service` shows this. It may be old news.
@@ -177,6 +179,13 @@ pub enum Notice {
         stored: Epoch,
         /// This term's.
         ours: Epoch,
+    },
+    /// A pod of another election leads a Service of this one: nothing is written while it may lead.
+    Rivalled {
+        /// Its place in the election's Services.
+        service: usize,
+        /// The other election's leader.
+        leader: String,
     },
     /// Another program holds the Lease: this election waits for its expiry.
     ForeignHolder(String),

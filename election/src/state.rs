@@ -19,6 +19,8 @@ pub struct State {
     pub(crate) peers: Vec<Peer>,
     /// Since when the peers' watch is broken, later by each outage.
     pub(crate) stale_since: Option<Duration>,
+    /// The pods that may lead by another Lease.
+    pub(crate) strangers: Vec<PodName>,
     pub(crate) stop: bool,
     /// A standby that gives up releases a Lease in its own name once.
     pub(crate) released: bool,
@@ -187,6 +189,9 @@ pub(crate) enum Progress {
     Drifted,
     /// One stores a higher epoch: begin a new term at this time, and look again.
     Fenced { until: Duration },
+    /// The leader of another election has one: begin a new term when it may lead no more, and look
+    /// again at this time, in case the watch does not show that.
+    Rivalled { look_at: Duration },
     /// The Lease is gone, or its term is not this one: begin a new term.
     Renewing,
 }
@@ -199,6 +204,7 @@ impl State {
             unready_since: None,
             peers: Vec::new(),
             stale_since: None,
+            strangers: Vec::new(),
             stop: false,
             released: false,
             sight: Sight::Never,
@@ -265,10 +271,10 @@ impl State {
         self.contact.last
     }
 
-    /// Whether a Service stores a higher epoch than this term's, so that it may not be written.
+    /// Whether a Service stores a higher epoch than this term's, or another election has it, so that it may
+    /// not be written.
     pub fn is_fenced(&self) -> bool {
-        self.leading()
-            .is_some_and(|term| matches!(term.progress, Progress::Fenced { .. }))
+        self.leading().is_some_and(|term| term.progress.is_fenced())
     }
 
     /// Whether a process that was asked to end has nothing left to do.
@@ -327,7 +333,7 @@ impl State {
     /// When a leader that has yet to switch should let another try.
     pub(crate) fn stuck_at(&self, config: &Config) -> Option<Duration> {
         let term = self.leading()?;
-        let waits = !term.switched && term.giving_up.is_none();
+        let waits = !term.switched && !term.is_rivalled() && term.giving_up.is_none();
         let another = waits && !self.is_paused() && self.has_other_candidate(config);
         another.then_some(term.since + config.timing.stuck())
     }
@@ -433,7 +439,10 @@ impl State {
             if let Predecessor::Until(until) = &mut term.predecessor {
                 change(until);
             }
-            if let Progress::Due { at, .. } | Progress::Fenced { until: at } = &mut term.progress {
+            if let Progress::Due { at, .. }
+            | Progress::Fenced { until: at }
+            | Progress::Rivalled { look_at: at } = &mut term.progress
+            {
                 change(at);
             }
         }
@@ -461,6 +470,10 @@ impl Progress {
     pub(crate) fn repairs(self) -> bool {
         matches!(self, Self::Done | Self::Drifted)
     }
+
+    fn is_fenced(self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::Rivalled { .. })
+    }
 }
 
 impl Sight {
@@ -484,6 +497,10 @@ impl Sight {
 }
 
 impl Term {
+    pub(crate) fn is_rivalled(&self) -> bool {
+        matches!(self.progress, Progress::Rivalled { .. })
+    }
+
     pub(crate) fn valid_until(&self, config: &Config) -> Duration {
         self.acked + config.timing.deadline()
     }

@@ -24,6 +24,7 @@ pub fn step(config: &Config, state: State, event: Event, now: Duration) -> (Stat
     };
     turn.take(event);
     turn.expire();
+    turn.yield_to_a_rival();
     turn.give_up();
     turn.run_lease_lane();
     turn.run_service_lane();
@@ -70,6 +71,7 @@ impl Turn<'_> {
             Event::PeersStale => {
                 self.state.stale_since.get_or_insert(self.now);
             }
+            Event::Strangers(strangers) => self.take_strangers(strangers),
             Event::LeaseSeen(lease) => self.take_lease_seen(lease),
             Event::LeaseRead(answer) => self.take_lease_read(answer),
             Event::LeaseWritten(answer) => self.take_lease_written(answer),

@@ -18,7 +18,7 @@ impl State {
         let free = self.service_call.is_none() && !term.confirm && term.giving_up.is_none();
         match (term.progress, &term.predecessor) {
             (Progress::Due { at, .. }, Predecessor::Until(until)) if free => Some(at.max(*until)),
-            (Progress::Due { at, .. }, _) if free => Some(at),
+            (Progress::Due { at, .. } | Progress::Rivalled { look_at: at }, _) if free => Some(at),
             _ => None,
         }
     }
@@ -27,8 +27,12 @@ impl State {
 impl Turn<'_> {
     pub(crate) fn run_service_lane(&mut self) {
         if self.state.switch_at().is_some_and(|at| at <= self.now)
-            && let Some(epoch) = self.state.epoch()
+            && let Role::Leading(term) = &mut self.state.role
         {
+            let epoch = term.epoch;
+            if let Progress::Rivalled { look_at } = &mut term.progress {
+                *look_at = self.now + self.config.timing.lease();
+            }
             self.state.service_call = Some(ServiceCall::Read { epoch });
             self.actions.push(Action::ReadServices);
         }
@@ -47,6 +51,10 @@ impl Turn<'_> {
         };
         for (service, view) in views.iter().enumerate() {
             self.report_what_cannot_be_switched(service, view);
+        }
+        if self.meets_a_rival(&views) {
+            self.remember(views);
+            return;
         }
         if self.waits_for_another(&views) {
             return;
@@ -101,6 +109,13 @@ impl Turn<'_> {
             }
             Err(failure) => self.try_again(Some(failure)),
         }
+    }
+
+    /// Another election has one of the Services: none is written. What was just read may say that it has let
+    /// go, and then a new term begins first.
+    fn meets_a_rival(&self, views: &[ServiceView]) -> bool {
+        let term = self.state.leading();
+        term.is_some_and(Term::is_rivalled) || self.state.rival_in(views.iter().map(Some)).is_some()
     }
 
     /// A Service names a leader who may believe to lead still, by a Lease that was deleted: it can
@@ -158,6 +173,9 @@ impl Turn<'_> {
     }
 
     fn write_next(&mut self, epoch: Epoch, queue: Queue) {
+        if self.state.leading().is_some_and(Term::is_rivalled) {
+            return;
+        }
         let Some((service, read)) = queue.first() else {
             if let Role::Leading(term) = &mut self.state.role {
                 term.progress = Progress::Done;

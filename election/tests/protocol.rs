@@ -619,3 +619,123 @@ fn an_outage_does_not_count_towards_the_wait_for_a_broken_peers_watch() {
     let record = written(&actions).unwrap();
     assert_eq!(record.candidate(), Some(&identity("standby")));
 }
+
+fn strangers(names: &[&str]) -> Event {
+    Event::Strangers(
+        names
+            .iter()
+            .map(|name| PodName::parse(name).unwrap())
+            .collect(),
+    )
+}
+
+fn is_rivalled(actions: &[Action]) -> bool {
+    let rivalled = |action: &Action| matches!(action, Action::Report(Notice::Rivalled { .. }));
+    actions.iter().any(rivalled)
+}
+
+#[test]
+fn a_service_whose_leader_is_of_another_election_is_not_taken() {
+    let mut it = Candidate::ready();
+    it.take(strangers(&["other"]));
+    let actions = acquire(
+        &mut it,
+        Some(lease(None, Some("other"), 5)),
+        service("other", "4", 3),
+    );
+    assert!(
+        !writes_service(&actions) && is_rivalled(&actions),
+        "{actions:?}"
+    );
+    // It goes on renewing, looks again, and writes no Service for as long as the other may lead.
+    let mut version = 7;
+    for seconds in (4..120).step_by(4) {
+        let actions = it.at(seconds * 1000, Event::Tick);
+        assert!(writes_lease(&actions), "{actions:?}");
+        version += 1;
+        it.take(Event::LeaseWritten(Ok(Version::new(version))));
+        if actions.contains(&Action::ReadServices) {
+            let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
+            assert!(
+                !writes_service(&actions) && !is_rivalled(&actions),
+                "{actions:?}"
+            );
+        }
+        assert!(!it.leads());
+    }
+}
+
+#[test]
+fn it_is_taken_by_a_new_term_a_lease_after_the_other_may_lead_no_more() {
+    let mut it = Candidate::ready();
+    it.take(strangers(&["other"]));
+    acquire(
+        &mut it,
+        Some(lease(None, Some("me"), 5)),
+        service("other", "8", 3),
+    );
+    let begins = it.at(1000, strangers(&[]));
+    assert!(writes_lease(&begins), "{begins:?}");
+    it.take(Event::LeaseWritten(Ok(Version::new(9))));
+    let waits = it.take(Event::ServicesRead(Ok(vec![service("other", "8", 3)])));
+    assert!(
+        !writes_service(&waits),
+        "its own election may have a successor"
+    );
+    let mut version = 9;
+    for seconds in [5, 9] {
+        assert!(writes_lease(&it.at(seconds * 1000, Event::Tick)));
+        version += 1;
+        it.take(Event::LeaseWritten(Ok(Version::new(version))));
+    }
+    let reads = it.at(13_000, Event::Tick);
+    assert!(reads.contains(&Action::ReadServices), "{reads:?}");
+    it.take(Event::LeaseWritten(Ok(Version::new(version + 1))));
+    let writes = it.take(Event::ServicesRead(Ok(vec![service("other", "8", 3)])));
+    assert!(writes_service(&writes), "{writes:?}");
+    it.take(Event::ServiceWritten(Ok(Version::new(20))));
+    assert!(it.leads());
+}
+
+#[test]
+fn a_leader_whose_service_another_election_has_taken_lets_it_be() {
+    for strangers_first in [true, false] {
+        let mut it = Candidate::ready();
+        acquire(&mut it, None, service("no_leader", "", 3));
+        it.take(Event::ServiceWritten(Ok(Version::new(8))));
+        assert!(it.leads());
+        let news = [
+            strangers(&["other"]),
+            Event::ServiceSeen {
+                service: 0,
+                view: service("other", "9", 10),
+            },
+        ];
+        let [first, second] = if strangers_first {
+            news
+        } else {
+            let [strangers, seen] = news;
+            [seen, strangers]
+        };
+        let actions = [it.take(first), it.take(second)].concat();
+        assert!(is_rivalled(&actions), "{actions:?}");
+        assert!(!it.leads() && !writes_service(&actions));
+    }
+}
+
+#[test]
+fn a_selector_that_somebody_pointed_at_another_elections_pod_is_restored() {
+    let mut it = Candidate::ready();
+    acquire(&mut it, None, service("no_leader", "", 3));
+    it.take(Event::ServiceWritten(Ok(Version::new(8))));
+    it.take(strangers(&["other"]));
+    let actions = it.take(Event::ServiceSeen {
+        service: 0,
+        view: service("other", "7", 10),
+    });
+    assert!(
+        writes_lease(&actions) && !is_rivalled(&actions),
+        "{actions:?}"
+    );
+    assert!(it.leads());
+}

@@ -2,11 +2,11 @@
 //!
 //! Must not know: who ought to lead. It performs what the core says, in that order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{Action, Config, Event, Identity, OwnPod, Peer, State};
+use election::{Action, Config, Event, Identity, OwnPod, Peer, PodName, State};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -67,6 +67,9 @@ pub(crate) struct Driver {
     /// told of them.
     pods: Option<Vec<Labelled>>,
     peers: Option<Vec<Peer>>,
+    /// The pods that may lead by another Lease, and those of them of whom the core was told.
+    strangers: BTreeSet<String>,
+    rivals: Vec<PodName>,
     own: OwnPod,
     cost: DeletionCost,
     hand_back: HandBack,
@@ -93,6 +96,8 @@ impl Driver {
             services,
             pods: None,
             peers: None,
+            strangers: BTreeSet::new(),
+            rivals: Vec::new(),
             own: OwnPod::default(),
             cost,
             hand_back: HandBack::default(),
@@ -275,6 +280,7 @@ impl Driver {
                 self.know_service(service, Known::Seen(sight));
             }
             self.judge_own_pod();
+            self.judge_strangers();
         }
         self.step(event);
     }
@@ -339,6 +345,7 @@ impl Driver {
                 self.know_service(service, Known::Seen(sight));
                 self.judge_own_pod();
                 self.judge_peers();
+                self.judge_strangers();
                 self.step(Event::ServiceSeen { service, view });
             }
             News::Pod(pod) => {
@@ -348,6 +355,10 @@ impl Driver {
             News::Peers(pods) => {
                 self.pods = Some(pods);
                 self.judge_peers();
+            }
+            News::Strangers(strangers) => {
+                self.strangers = strangers;
+                self.judge_strangers();
             }
             News::PeersStale => {
                 if self.pods.take().is_some() {
@@ -382,6 +393,19 @@ impl Driver {
         if self.peers.as_ref() != Some(&peers) {
             self.peers = Some(peers.clone());
             self.step(Event::Peers(peers));
+        }
+    }
+
+    /// Tells the core of the strangers that lead one of the Services, or have led one before.
+    fn judge_strangers(&mut self) {
+        let leaders: Vec<_> = self.services.iter().filter_map(Known::leader).collect();
+        let told = |pod: &PodName| leaders.contains(&pod.as_str()) || self.rivals.contains(pod);
+        let strangers = self.strangers.iter();
+        let strangers = strangers.filter_map(|name| PodName::parse(name).ok());
+        let rivals: Vec<_> = strangers.filter(told).collect();
+        if self.rivals != rivals {
+            self.rivals.clone_from(&rivals);
+            self.step(Event::Strangers(rivals));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The watches of a sidecar, and what the driver hears of them: its pod, its peers, ranked by what
 //! is known of their nodes, its Services, its Lease.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::names::LABEL;
@@ -13,6 +14,7 @@ use tracing::debug;
 use crate::api::{Api, Kind, Selector};
 use crate::clock::Clock;
 use crate::peers::{Labelled, Peers};
+use crate::strangers::Strangers;
 use crate::watch::{Change, Closed, Feed, follow};
 use crate::{lease, node, pod, service};
 
@@ -27,6 +29,8 @@ pub(crate) enum News {
     Pod(Option<Box<pod::Object>>),
     /// The pods of the election, best-ranked first.
     Peers(Vec<Labelled>),
+    /// The names of the pods that may lead by another Lease.
+    Strangers(BTreeSet<String>),
     /// What was told of them may be something else by now.
     PeersStale,
     /// It is forbidden to list or to watch these.
@@ -85,7 +89,8 @@ pub(crate) fn start(
     tasks.spawn(follow(labelled, seen, Some));
     let (seen, nodes) = mpsc::channel(QUEUE);
     tasks.spawn(follow(cordoned, seen, Some));
-    tasks.spawn(rank(peers, pods, nodes, out.clone()));
+    let strangers = Strangers::new(watched.lease);
+    tasks.spawn(rank(peers, strangers, pods, nodes, out.clone()));
 
     for (index, name) in watched.services.iter().enumerate() {
         let service = feed(Kind::Service, named(name), Some(POLL));
@@ -100,9 +105,10 @@ pub(crate) fn start(
     news
 }
 
-/// Tells of each new ranking.
+/// Tells of each new ranking, and of strangers before their peers.
 async fn rank(
     mut peers: Peers,
+    mut strangers: Strangers,
     mut pods: mpsc::Receiver<Change<pod::Object>>,
     mut cordoned: mpsc::Receiver<Change<node::Object>>,
     out: mpsc::Sender<News>,
@@ -110,6 +116,10 @@ async fn rank(
     loop {
         let news = tokio::select! {
             Some(change) = pods.recv() => {
+                if let Some(strangers) = strangers.take(&change) {
+                    let news = News::Strangers(strangers);
+                    out.send(news).await.map_err(|_| Closed)?;
+                }
                 let stale = matches!(change, Change::Stale).then_some(News::PeersStale);
                 peers.take(change).map(News::Peers).or(stale)
             }

@@ -23,6 +23,14 @@ impl Known {
         }
     }
 
+    /// Whom the last switch named.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        match self {
+            Self::Seen(sight) => sight.view.present()?.leader.as_deref(),
+            Self::Nothing | Self::Hidden => None,
+        }
+    }
+
     /// The stored epoch.
     pub(crate) fn epoch(&self) -> Option<election::Epoch> {
         match self {

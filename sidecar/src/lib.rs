@@ -34,6 +34,7 @@ mod reasons;
 mod run;
 mod service;
 mod stopwatch;
+mod strangers;
 mod watch;
 
 pub use clock::{System, Time};

@@ -188,6 +188,7 @@ impl Herald {
                 stored,
                 ours,
             } => self.fenced(*service, *stored, *ours),
+            Notice::Rivalled { service, leader } => self.contended(*service, leader),
             Notice::ForeignHolder(holder) => self.foreign(holder),
             Notice::SwitchoverRefused { to, leads_already } => {
                 self.refuse_switchover(to, *leads_already);
@@ -206,6 +207,21 @@ impl Herald {
             self.names.pod
         );
         self.put(self.about(service), reason::FENCED, true, &text);
+    }
+
+    fn contended(&self, service: usize, leader: &str) {
+        let (ns, name) = (self.namespace.as_str(), self.service(service));
+        let lease = self.names.lease.as_str();
+        warn!(
+            ns,
+            name, leader, lease, "a pod of another lease leads it: not switched"
+        );
+        let text = format!(
+            "not switched to {}: {leader}, whose Lease is not {lease}, leads it, and keeps it while it is ready; \
+             give both workloads the same annotation service-leader-election/lease, or take this Service from one",
+            self.names.pod
+        );
+        self.put(self.about(service), reason::CONTENDED, true, &text);
     }
 
     fn foreign(&self, holder: &str) {
@@ -363,6 +379,10 @@ mod tests {
                 service: 0,
                 stored: epoch("8"),
                 ours: epoch("7"),
+            },
+            Notice::Rivalled {
+                service: 0,
+                leader: "api-0".to_owned(),
             },
             Notice::ForeignHolder("other".to_owned()),
             switchover(true),

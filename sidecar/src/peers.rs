@@ -196,6 +196,12 @@ impl Peers {
     }
 }
 
+/// Whether a container of the pod is a sidecar of another Lease's election, and none of this one's.
+pub(crate) fn is_of_another_election(lease: &str, pod: &Object) -> bool {
+    let another = |container| lease_of(container).is_some_and(|named| named != lease);
+    !runs_sidecar_of(lease, pod) && pod.containers().any(another)
+}
+
 /// Whether a container of the pod is a sidecar of the election of this Lease.
 fn runs_sidecar_of(lease: &str, pod: &Object) -> bool {
     pod.containers().any(|container| match lease_of(container) {

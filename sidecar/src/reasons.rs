@@ -42,6 +42,7 @@ pub(crate) fn of_notice(notice: &Notice) -> Option<(bool, String)> {
         Notice::Elected { how, .. } => Some((true, right(how))),
         Notice::Lost(why) => Some((false, cause(*why).to_owned())),
         Notice::Fenced { .. } => Some((false, "a service stores a higher epoch".to_owned())),
+        Notice::Rivalled { .. } => Some((false, "another election has a service".to_owned())),
         _ => None,
     }
 }

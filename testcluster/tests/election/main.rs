@@ -16,6 +16,7 @@ mod support;
 
 mod application;
 mod changed;
+mod contended;
 mod drain;
 mod failover;
 mod faults;

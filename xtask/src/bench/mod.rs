@@ -44,7 +44,15 @@ fn become_optimized() -> Result<()> {
     println!("Building this command with optimization (minutes, when not done before) ...");
     let mut cargo = cargo();
     let cargo = cargo.as_std_mut();
-    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "xtask", "--"]);
+    cargo.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "xtask",
+        "--",
+    ]);
     cargo.args(std::env::args_os().skip(1));
     Err(cargo.exec()).context("cargo cannot be run")
 }
