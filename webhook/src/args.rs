@@ -42,9 +42,10 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<offline::Command>,
 
-    /// None beside a subcommand: it has flags of its own.
+    /// Without what it demands beside a subcommand, which has flags of its own. Its variables may be
+    /// set there all the same.
     #[command(flatten)]
-    serve: Option<Serve>,
+    serve: Serve,
 
     #[command(flatten)]
     sidecar: Sidecar,
@@ -121,8 +122,12 @@ struct Serve {
     metrics_listen: SocketAddr,
 
     /// The image of the sidecar that is injected
-    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE")]
-    sidecar_image: String,
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE",
+        required = true
+    )]
+    sidecar_image: Option<String>,
 
     /// The ClusterRole that every sidecar is bound to in its namespace
     #[arg(
@@ -133,8 +138,12 @@ struct Serve {
     sidecar_cluster_role: String,
 
     /// The namespace that this program is installed in
-    #[arg(long, env = "SERVICE_LEADER_ELECTION_WEBHOOK_NAMESPACE")]
-    namespace: String,
+    #[arg(
+        long,
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_NAMESPACE",
+        required = true
+    )]
+    namespace: Option<String>,
 
     /// The Service by which the API server reaches this program
     #[arg(
@@ -200,11 +209,9 @@ impl Args {
             serve,
             sidecar,
         } = self;
-        match (command, serve) {
-            (Some(command), _) => command.run().await,
-            (None, Some(serve)) => serve.run(sidecar).await,
-            // The parser has asked for the flags that are missing.
-            (None, None) => ExitCode::FAILURE,
+        match command {
+            Some(command) => command.run().await,
+            None => serve.run(sidecar).await,
         }
     }
 }
@@ -236,6 +243,9 @@ impl Serve {
             log_format,
         } = self;
         log::start(log_level, log_format)?;
+        // The parser has asked for both where no subcommand is given.
+        let sidecar_image = sidecar_image.context("no --sidecar-image is given")?;
+        let namespace = namespace.context("no --namespace is given")?;
         let client = run::client().await.context("no API server is configured")?;
         let has_native = sidecar.native == Native::Auto
             && run::has_native_sidecars(&client)

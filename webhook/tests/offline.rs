@@ -239,3 +239,51 @@ fn without_a_subcommand_the_webhook_is_run() {
     assert_eq!(inject.code, Some(0), "{}", inject.err);
     assert!(inject.out.contains("sidecar:1"), "{}", inject.out);
 }
+
+/// A value of each variable of the webhook's, as its help names them.
+const VARIABLES: [(&str, &str); 15] = [
+    ("CONFIGURATION", "x"),
+    ("DRAIN_SECONDS", "1"),
+    ("HOST", "x"),
+    ("LISTEN", "[::]:8443"),
+    ("LOG_FORMAT", "text"),
+    ("LOG_LEVEL", "debug"),
+    ("METRICS_LISTEN", "[::]:8080"),
+    ("NAMESPACE", "x"),
+    ("SECRET", "x"),
+    ("SERVICE", "x"),
+    ("SIDECAR_CLUSTER_ROLE", "x"),
+    ("SIDECAR_IMAGE", "sidecar:1"),
+    ("SIDECAR_NATIVE", "always"),
+    ("SIDECAR_PULL_POLICY", "Never"),
+    ("SIDECAR_USER", "7"),
+];
+
+#[test]
+fn a_subcommand_works_whichever_variable_is_set() {
+    const PREFIX: &str = "SERVICE_LEADER_ELECTION_WEBHOOK_";
+    let help = run(&["--help"], "").out;
+    let named = help.lines().filter_map(|line| {
+        let (_, variable) = line.split_once("[env: ")?;
+        variable.split_once('=')?.0.strip_prefix(PREFIX)
+    });
+    let mut named: Vec<&str> = named.collect();
+    named.sort_unstable();
+    assert_eq!(named, VARIABLES.map(|(name, _)| name));
+    for (name, value) in VARIABLES {
+        let variable = [PREFIX, name].concat();
+        for arguments in [
+            &["inject"][..],
+            &["inject", "--check"],
+            &["uninject"],
+            &["explain"],
+        ] {
+            let ended = run_with(&[(&variable, value)], arguments, OTHER);
+            assert_eq!(
+                (ended.code, ended.err.as_str()),
+                (Some(0), ""),
+                "{name} {arguments:?}"
+            );
+        }
+    }
+}
