@@ -14,6 +14,7 @@ mod place;
 mod rights;
 mod rules;
 mod sources;
+mod surroundings;
 mod yaml;
 
 use std::{
@@ -103,9 +104,10 @@ pub(crate) async fn explain(explain: Explain, cluster: Option<(Cluster, String)>
         let Some(manifests) = read(&paths).filter(tell) else {
             return false;
         };
+        let surroundings = manifests.surroundings();
         for (place, object) in manifests.objects() {
             let mut steps = Steps::under(&heading(&place));
-            let facts = manifests.facts(object);
+            let facts = surroundings.facts(object);
             admitted &= explain::explain(&mut steps, object, None, &facts, &settings);
             texts.push(steps.text());
         }

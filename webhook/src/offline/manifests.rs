@@ -5,7 +5,7 @@
 use contract::{
     annotations::{self, Services, Wish},
     claim::Claim,
-    facts::{Facts, Meshes, ServiceFact},
+    facts::Facts,
     inject::{self, Decision, Denied, Reason, Request, Settings},
     names::annotation,
     rbac::Member,
@@ -18,6 +18,7 @@ use super::{
     documents::{self, Document, DocumentError},
     place::{Identity, Place},
     sources::Source,
+    surroundings::Surroundings,
     yaml,
 };
 
@@ -155,21 +156,9 @@ impl Manifests {
         }
     }
 
-    /// What the documents tell of the Services that an object names, and of its namespace. What is not
-    /// among them may be in the cluster, so nothing is said of it.
-    pub(super) fn facts(&self, object: &Value) -> Facts {
-        facts(object, &self.surroundings())
-    }
-
-    /// The Services and the namespaces.
-    fn surroundings(&self) -> Vec<Value> {
-        self.objects()
-            .filter(|(place, _)| {
-                ["Service", "Namespace"].contains(&place.object.kind.as_str())
-                    && place.object.api_version == "v1"
-            })
-            .map(|(_, object)| object.clone())
-            .collect()
+    /// What the documents tell of each other.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings::of(self.objects().map(|(_, object)| object))
     }
 
     /// Injects what asks for it.
@@ -177,7 +166,7 @@ impl Manifests {
         let surroundings = self.surroundings();
         let mut members = Vec::new();
         self.each(|place, object, report| {
-            let decision = match decide(object, None, &facts(object, &surroundings), settings)? {
+            let decision = match decide(object, None, &surroundings.facts(object), settings)? {
                 Ok(decision) => decision,
                 Err(Denied { message }) => {
                     let place = place.to_string();
@@ -376,33 +365,6 @@ fn left_to_the_webhook(workload: &Identity) -> String {
 pub(super) fn services(object: &Value) -> Option<Services> {
     annotations::services(object.get("metadata"))
         .or_else(|| annotations::services(pod(object)?.get("metadata")))
-}
-
-fn facts(object: &Value, surroundings: &[Value]) -> Facts {
-    let mut facts = Facts::default();
-    let here = Identity::of(object).namespace;
-    for name in services(object).iter().flat_map(Services::iter) {
-        let found = surroundings.iter().find(|service| {
-            let Identity {
-                namespace,
-                name: found,
-                kind,
-                ..
-            } = Identity::of(service);
-            kind == "Service"
-                && found == name.as_str()
-                && (namespace == here || namespace.is_empty() || here.is_empty())
-        });
-        facts.note(name, found.map_or(ServiceFact::Unknown, ServiceFact::of));
-    }
-    let namespace = surroundings.iter().find(|namespace| {
-        let Identity { kind, name, .. } = Identity::of(namespace);
-        kind == "Namespace" && name == here
-    });
-    if let Some(namespace) = namespace {
-        facts.note_meshes(Meshes::of(namespace));
-    }
-    facts
 }
 
 fn is_list(value: &Value) -> bool {
