@@ -206,6 +206,10 @@ fn known(service: &ServiceName, facts: &Facts) -> String {
         ServiceFact::Missing => format!("{service}: it does not exist"),
         ServiceFact::WithoutSelector => format!("{service}: it has no selector"),
         ServiceFact::ExternalName => format!("{service}: it is of type ExternalName"),
+        ServiceFact::Selects(selecting) if selecting.labels.is_empty() => format!(
+            "{service}: nothing, save that it is claimed by {} too",
+            selecting.claimed_by.join(", ")
+        ),
         ServiceFact::Selects(selecting) => {
             let labels: Vec<String> = selecting
                 .labels

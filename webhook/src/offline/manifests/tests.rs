@@ -94,6 +94,29 @@ fn a_service_at_hand_is_a_fact_and_another_one_is_no_guess() {
 }
 
 #[test]
+fn two_workloads_that_claim_one_service_are_told_of_each_other() {
+    let [one, two] = ["one", "two"].map(|name| {
+        let claims = format!("service: web\n    service-leader-election/lease: {name}");
+        deployment(&claims).replace("  name: web", &format!("  name: {name}"))
+    });
+    let told = |texts: &[&str]| -> Vec<String> {
+        let warnings = injected(texts).report.warnings;
+        let told = warnings.iter().filter_map(|(object, text)| {
+            let (_, claimant) = text.split_once("is claimed by ")?;
+            Some(format!("{object}: {}", claimant.split(' ').next()?))
+        });
+        told.collect()
+    };
+    let expected = [
+        "Deployment one: Deployment/two",
+        "Deployment two: Deployment/one",
+    ];
+    assert_eq!(told(&[&one, &two]), expected);
+    assert_eq!(told(&[&one, SERVICE, &two]), expected);
+    assert_eq!(told(&[&one, &one]), [""; 0]);
+}
+
+#[test]
 fn every_item_of_a_list_is_judged() {
     let item = yaml::read(&deployment("service: web")).unwrap();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [item, { "kind": "X" }] });
