@@ -113,6 +113,7 @@ async fn account(cluster: &Cluster, steps: &mut Steps, namespace: &str, member: 
         namespace,
         member.claim.election(),
         std::slice::from_ref(member),
+        &[],
     );
     let rights: Vec<Right> = objects.iter().flat_map(rights::of).collect();
     let user = rights::user(namespace, &member.account);

@@ -182,6 +182,42 @@ fn rights_are_added_once_and_a_users_object_is_kept() {
 }
 
 #[test]
+fn a_generated_account_pulls_images_as_the_default_account_does() {
+    let account = |name: &str, secret: &str| {
+        format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{{name}}}\nimagePullSecrets: [{{name: \
+             {secret}}}]\n"
+        )
+    };
+    let granted = |texts: &[&str]| {
+        let mut manifests = injected(texts);
+        grants::grant(&mut manifests);
+        manifests
+    };
+    let secrets = |manifests: &Manifests| {
+        let mut accounts = manifests.added.iter();
+        let account = accounts.find(|object| object["kind"] == "ServiceAccount");
+        account.unwrap()["imagePullSecrets"].clone()
+    };
+    let plain = deployment("service: web");
+    let others = [
+        account("name: default, namespace: other", "theirs"),
+        account("name: other", "theirs"),
+    ]
+    .join("---\n");
+    assert_eq!(secrets(&granted(&[&plain, &others])), Value::Null);
+    let default = account("name: default", "pull");
+    let first = granted(&[&plain, &others, &default]);
+    assert_eq!(secrets(&first), json!([{ "name": "pull" }]));
+
+    let text = first.text().unwrap();
+    assert_eq!(granted(&[&text]).text().unwrap(), text);
+    let more = text.replace("- name: pull\n", "- name: pull\n- name: more\n");
+    assert_ne!(more, text);
+    assert_eq!(granted(&[&more]).text().unwrap(), more);
+}
+
+#[test]
 fn a_bare_pod_is_injected_with_its_rights_and_taken_out_again() {
     let plain = "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: web-\n  annotations:\n    \
                  service-leader-election/service: web\nspec:\n  containers: [{name: app}]\n";
