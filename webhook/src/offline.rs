@@ -11,6 +11,7 @@ mod grants;
 mod live;
 mod manifests;
 mod place;
+mod remarks;
 mod rights;
 mod rules;
 mod sources;

@@ -13,7 +13,7 @@ use contract::{
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::{manifests, place::Identity, rules, yaml};
+use super::{manifests, place::Identity, remarks, rules, yaml};
 
 /// Numbered steps under a heading.
 #[derive(Debug)]
@@ -57,27 +57,31 @@ pub(super) fn explain(
     facts: &Facts,
     settings: &Settings,
 ) -> bool {
+    let identity = Identity::of(object);
     let Identity {
         api_version, kind, ..
-    } = Identity::of(object);
+    } = &identity;
+    let in_words = identity.kind_in_words();
     let Some(decided) = manifests::decide(object, old, facts, settings) else {
         let kinds: Vec<_> = Kind::ALL
             .iter()
             .map(|kind| format!("{} of {}", kind.as_str(), kind.api_version()))
             .collect();
         steps.step(&format!(
-            "kind: {kind} of {api_version} is left as it is; injected are {}",
+            "kind: {in_words} is left as it is; injected are {}",
             kinds.join(", ")
         ));
+        remarks(steps, object);
         return true;
     };
-    steps.step(&match Ending::of(&api_version, &kind) {
-        Some(_) => format!("kind: {kind} of {api_version} makes pods that end"),
+    steps.step(&match Ending::of(api_version, kind) {
+        Some(_) => format!("kind: {in_words} makes pods that end"),
         None if kind == Kind::Pod.as_str() => {
-            format!("kind: {kind} of {api_version} is injected when it is created")
+            format!("kind: {in_words} is injected when it is created")
         }
-        None => format!("kind: {kind} of {api_version} bears a pod template"),
+        None => format!("kind: {in_words} bears a pod template"),
     });
+    remarks(steps, object);
     steps.step(&format!("webhook: {}", rules::asked(object)));
     let is_let_in = judged(steps, object, decided, facts);
     let Some(pod) = manifests::pod(object) else {
@@ -90,6 +94,13 @@ pub(super) fn explain(
     steps.step(&format!("webhook: {}", rules::asked(&pod)));
     let decided = manifests::decide(&pod, None, facts, settings);
     is_let_in && decided.is_none_or(|decided| judged(steps, &pod, decided, facts))
+}
+
+/// What people take for something that the injector is asked about.
+fn remarks(steps: &mut Steps, object: &Value) {
+    for remark in remarks::of(object) {
+        steps.step(&format!("warning: {remark}"));
+    }
 }
 
 /// Whether it is let in.
@@ -456,5 +467,10 @@ mod tests {
             &Facts::default(),
         );
         assert!(text.contains("Secret of v1 is left as it is"), "{text}");
+        assert!(!text.contains("warning"), "{text}");
+        let mut object = deployment(&json!({ annotation::SERVICE: "web" }));
+        object["apiVersion"] = json!("extensions/v1beta1");
+        let (text, _) = explained(&object, &Facts::default());
+        assert!(text.contains("  2. warning: annotation"), "{text}");
     }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{
     documents::{self, Document, DocumentError},
     place::{Identity, Place},
+    remarks,
     sources::Source,
     surroundings::Surroundings,
     yaml,
@@ -166,6 +167,10 @@ impl Manifests {
         let surroundings = self.surroundings();
         let mut members = Vec::new();
         self.each(|place, object, report| {
+            let remarks = remarks::of(object).into_iter();
+            report
+                .warnings
+                .extend(remarks.map(|text| (place.object.clone(), text)));
             let decision = match decide(object, None, &surroundings.facts(object), settings)? {
                 Ok(decision) => decision,
                 Err(Denied { message }) => {

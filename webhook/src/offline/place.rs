@@ -2,7 +2,7 @@
 //!
 //! Must not know: what is done to it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -29,6 +29,11 @@ impl Identity {
                 .map_or_else(|| text("/metadata/generateName"), str::to_owned),
         }
     }
+
+    /// The kind, and which API has it.
+    pub(super) fn kind_in_words(&self) -> String {
+        in_a_line(&format!("{} of {}", self.kind, self.api_version))
+    }
 }
 
 impl fmt::Display for Identity {
@@ -43,11 +48,13 @@ impl fmt::Display for Identity {
             "" => format!("{kind} {name}"),
             namespace => format!("{kind} {namespace}/{name}"),
         };
-        // A manifest may have anything for a name, and this is part of a line.
-        whole
-            .chars()
-            .try_for_each(|c| f.write_char(if c.is_control() { ' ' } else { c }))
+        f.write_str(&in_a_line(&whole))
     }
+}
+
+/// A manifest may have anything for a name, and this is part of a line.
+pub(super) fn in_a_line(name: &str) -> String {
+    name.replace(char::is_control, " ")
 }
 
 /// Where an object stands.

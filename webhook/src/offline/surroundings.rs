@@ -14,7 +14,10 @@ use contract::{
 };
 use serde_json::Value;
 
-use super::{manifests, place::Identity};
+use super::{
+    manifests,
+    place::{Identity, in_a_line},
+};
 
 /// What is known by all documents together.
 #[derive(Debug, Default)]
@@ -119,8 +122,7 @@ fn claimant(object: &Value) -> Option<String> {
             format!("{}/{}", kind.as_str(), Identity::of(object).name)
         }
     };
-    // A manifest may have anything for a name, and this is part of a line.
-    Some(claimant.replace(char::is_control, " "))
+    Some(in_a_line(&claimant))
 }
 
 /// A fact and who else claims the Service, which is known of one too that is not among the documents.

@@ -279,6 +279,18 @@ fn a_template_that_is_left_to_the_webhook_is_told() {
 }
 
 #[test]
+fn an_annotation_that_nobody_looks_at_is_told() {
+    let rollout = deployment("service: web").replace("apps/v1", "argoproj.io/v1alpha1");
+    let manifests = injected(&[&rollout, SERVICE]);
+    assert_eq!(changes(&manifests), [""; 0]);
+    let [(object, text)] = manifests.report.warnings.as_slice() else {
+        panic!("{:?}", manifests.report.warnings);
+    };
+    assert_eq!(object.to_string(), "Deployment web");
+    assert!(text.contains("has no effect on kind"), "{text}");
+}
+
+#[test]
 fn a_namespace_at_hand_says_which_mesh_its_pods_are_in() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: \
                      enabled}}\n";
