@@ -47,10 +47,19 @@ fn run(arguments: &[&str], input: &str) -> Ended {
 }
 
 fn run_with(variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Ended {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_service-leader-election-webhook"))
-        .args(arguments)
-        .env_clear()
-        .envs(variables.iter().copied())
+    let mut command = command(arguments);
+    command.envs(variables.iter().copied());
+    ended(command, input)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_service-leader-election-webhook"));
+    command.args(arguments).env_clear();
+    command
+}
+
+fn ended(mut command: Command, input: &str) -> Ended {
+    let mut process = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -171,6 +180,19 @@ fn an_explanation_goes_through_all_documents() {
     let other = DEPLOYMENT.replace("service-leader-election/service", "example.org/service");
     let ended = run(&["explain"], &other);
     documented("explain-no-annotation", &ended.out).unwrap();
+}
+
+#[test]
+fn a_path_that_exists_is_no_workload_of_a_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("deployments")).unwrap();
+    fs::write(folder.path().join("deployments/web.yaml"), DEPLOYMENT).unwrap();
+    let mut explain = command(&["explain", "deployments/web.yaml"]);
+    explain.current_dir(folder.path());
+    let ended = ended(explain, "");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let heading = "Deployment web (deployments/web.yaml, document 1)\n";
+    assert!(ended.out.starts_with(heading), "{}", ended.out);
 }
 
 #[test]

@@ -67,7 +67,8 @@ pub(super) struct Uninject {
 /// Of a workload of a cluster also: what its pods' account may do, and which policies are on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// Files, folders, - for standard input (the default), or workloads such as deployment/web
+    /// Files, folders, - for standard input (the default), or workloads such as deployment/web, where
+    /// no file has that path
     what: Vec<String>,
 
     /// The namespace of the workloads; the kubeconfig's if none is given
@@ -152,9 +153,10 @@ impl Explain {
         let mut paths = Vec::new();
         let mut targets = Vec::new();
         for word in what {
+            let path = PathBuf::from(&word);
             match word.parse::<Target>() {
-                Ok(target) => targets.push(target),
-                Err(()) => paths.push(PathBuf::from(word)),
+                Ok(target) if !path.exists() => targets.push(target),
+                _ => paths.push(path),
             }
         }
         let mut has_native = true;
