@@ -77,9 +77,26 @@ struct Sidecar {
     #[arg(
         long = "sidecar-user",
         visible_alias = "run-as-user",
-        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_USER"
+        env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_USER",
+        value_parser = user
     )]
     run_as_user: Option<u32>,
+}
+
+/// The sidecar does not run as root, and kubelet would not start it.
+fn user(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(user) if user > 0 => Ok(user),
+        _ => Err("write a user's number, from 1 on: the sidecar does not run as root"),
+    }
+}
+
+/// Whether it exists, its registry knows.
+fn image(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("write an image's name, without blanks, as registry.example.org/sidecar:1");
+    }
+    Ok(text.to_owned())
 }
 
 impl Sidecar {
@@ -125,7 +142,8 @@ struct Serve {
     #[arg(
         long,
         env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE",
-        required = true
+        required = true,
+        value_parser = image
     )]
     sidecar_image: Option<String>,
 

@@ -227,6 +227,35 @@ fn what_cannot_be_read_is_told() {
 }
 
 #[test]
+fn an_image_and_a_user_that_cannot_be_are_refused() {
+    for flag in [
+        "--image=",
+        "--image=a b",
+        "--image=a\n",
+        "--sidecar-image=\t",
+    ] {
+        let ended = run(&["inject", flag], DEPLOYMENT);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{flag:?}");
+        assert!(ended.err.contains("write an image's name"), "{}", ended.err);
+    }
+    for value in ["0", "-1", "root", ""] {
+        let flag = format!("--sidecar-user={value}");
+        let ended = run(&["inject", &flag], DEPLOYMENT);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{flag}");
+        documented("command-user", &ended.err).unwrap();
+    }
+    let ended = run(&["inject", "--image=a b"], DEPLOYMENT);
+    documented("command-image", &ended.err).unwrap();
+    let webhook = run(&["--namespace=x", "--sidecar-image="], "");
+    assert_eq!(webhook.code, Some(2));
+    assert!(
+        webhook.err.contains("write an image's name"),
+        "{}",
+        webhook.err
+    );
+}
+
+#[test]
 fn what_a_patch_cannot_add_is_not_left_out_in_silence() {
     let ended = run(&["inject", "--rbac", "--output=patch"], DEPLOYMENT);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));

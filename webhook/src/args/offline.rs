@@ -86,7 +86,8 @@ struct Offline {
         long = "image",
         alias = "sidecar-image",
         env = "SERVICE_LEADER_ELECTION_WEBHOOK_SIDECAR_IMAGE",
-        default_value = IMAGE
+        default_value = IMAGE,
+        value_parser = super::image
     )]
     image: String,
 
