@@ -8,6 +8,7 @@ mod explain;
 #[cfg(test)]
 mod fuzz;
 mod grants;
+mod lists;
 mod live;
 mod manifests;
 mod place;
@@ -170,6 +171,12 @@ fn is_done(manifests: &Manifests) -> bool {
 /// Tells warnings and errors. Whether there is no error.
 fn tell(manifests: &Manifests) -> bool {
     let report = &manifests.report;
+    for document in &report.arrays {
+        say(&format!(
+            "warning: {document}: an array is not read: write a List with its items, or one document for \
+             each"
+        ));
+    }
     for (object, text) in report.warnings.iter().chain(&report.left) {
         say(&format!("warning: {object}: {text}"));
     }

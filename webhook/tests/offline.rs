@@ -183,6 +183,23 @@ fn an_explanation_goes_through_all_documents() {
 }
 
 #[test]
+fn the_items_of_a_list_are_read_and_what_is_not_read_is_told() {
+    let api_version = "apiVersion: apps/v1\n";
+    let (_, web) = DEPLOYMENT.split_once("kind: Deployment\n").unwrap();
+    let item = web.trim_end().replace('\n', "\n    ");
+    let list = format!("{api_version}kind: DeploymentList\nitems:\n  - {item}\n");
+    let typed = run(&["inject", "--check"], &list);
+    assert_eq!(typed.code, Some(1), "{}", typed.err);
+    documented("command-would-be-injected", &typed.err).unwrap();
+
+    for command in ["inject", "uninject", "explain"] {
+        let ended = run(&[command], "[{kind: X}]\n");
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        documented("command-array", &ended.err).unwrap();
+    }
+}
+
+#[test]
 fn a_path_that_exists_is_no_workload_of_a_cluster() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("deployments")).unwrap();

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     documents::{self, Document, DocumentError},
+    lists::{self, objects, objects_mut},
     place::{Identity, Place},
     remarks,
     sources::Source,
@@ -60,6 +61,8 @@ pub(super) struct Report {
     pub(super) warnings: Vec<(Identity, String)>,
     /// The same, of what the webhook would do and nobody does without it.
     pub(super) left: Vec<(Identity, String)>,
+    /// The documents that are arrays, of which nothing is read.
+    pub(super) arrays: Vec<String>,
     pub(super) errors: Vec<ManifestError>,
 }
 
@@ -111,10 +114,7 @@ impl Manifests {
         let mut manifests = Self::default();
         for Source { name, text } in sources {
             match documents::read(text) {
-                Ok(documents) => manifests.streams.push(Stream {
-                    name: name.clone(),
-                    entries: documents.into_iter().map(Entry::from).collect(),
-                }),
+                Ok(documents) => manifests.note(name, documents),
                 Err(source) => manifests.report.errors.push(ManifestError::Document {
                     name: name.clone(),
                     source,
@@ -124,12 +124,30 @@ impl Manifests {
         manifests
     }
 
+    fn note(&mut self, source: &str, mut documents: Vec<Document>) {
+        for document in &mut documents {
+            let Some(value) = &mut document.value else {
+                continue;
+            };
+            if value.is_array() {
+                let place = format!("{source}, document {}", document.number);
+                self.report.arrays.push(place);
+            }
+            lists::complete(value);
+        }
+        self.streams.push(Stream {
+            name: source.to_owned(),
+            entries: documents.into_iter().map(Entry::from).collect(),
+        });
+    }
+
     /// Every object, those of a List one by one.
     pub(super) fn objects(&self) -> impl Iterator<Item = (Place, &Value)> {
         self.streams.iter().flat_map(|stream| {
             stream.entries.iter().flat_map(|entry| {
-                let value = entry.document.value.as_ref();
-                objects(value).map(|object| (entry.place(&stream.name, object), object))
+                let value = entry.document.value.iter();
+                let objects = value.flat_map(objects);
+                objects.map(|object| (entry.place(&stream.name, object), object))
             })
         })
     }
@@ -143,7 +161,7 @@ impl Manifests {
         for Stream { name, entries } in &mut self.streams {
             for entry in entries {
                 let number = entry.document.number;
-                for object in objects_mut(entry.document.value.as_mut()) {
+                for object in entry.document.value.iter_mut().flat_map(objects_mut) {
                     let place = Place {
                         at: Some((name.clone(), number)),
                         object: Identity::of(object),
@@ -370,30 +388,6 @@ fn left_to_the_webhook(workload: &Identity) -> String {
 pub(super) fn services(object: &Value) -> Option<Services> {
     annotations::services(object.get("metadata"))
         .or_else(|| annotations::services(pod(object)?.get("metadata")))
-}
-
-fn is_list(value: &Value) -> bool {
-    let kind = value.get("kind").and_then(Value::as_str);
-    kind.is_some_and(|kind| kind.ends_with("List"))
-        && value.get("items").is_some_and(Value::is_array)
-}
-
-fn objects(value: Option<&Value>) -> impl Iterator<Item = &Value> {
-    let (list, one) = match value {
-        Some(value) if is_list(value) => (value.get("items").and_then(Value::as_array), None),
-        other => (None, other),
-    };
-    list.into_iter().flatten().chain(one)
-}
-
-fn objects_mut(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
-    let (list, one) = match value {
-        Some(value) if is_list(value) => {
-            (value.get_mut("items").and_then(Value::as_array_mut), None)
-        }
-        other => (None, other),
-    };
-    list.into_iter().flatten().chain(one)
 }
 
 #[cfg(test)]
