@@ -156,7 +156,7 @@ fn values(spec: &Spec, object: &Value) -> Vec<String> {
     let account = format!("the one that is written, else {generated}");
     let sidecars = "as in the container below";
     let start = match spec.start {
-        Start::Closed => "closed",
+        Start::Closed => "open, for closed is not obeyed yet",
         Start::Open => "open",
     };
     let or = |value: Option<&str>, default: &str| value.unwrap_or(default).to_owned();
@@ -367,6 +367,7 @@ mod tests {
                 "  3. annotation service-leader-election/service is \"web\": an election is asked for",
                 "       lease            service-leader-election-web (default)",
                 "       lease-duration   20 s",
+                "       start            open, for closed is not obeyed yet (default)",
                 "       web: it selects app=shop",
                 "  6. decision: injected: the annotation names a Service",
                 "       add /spec/template/spec/initContainers:",
