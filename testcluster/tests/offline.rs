@@ -263,6 +263,63 @@ async fn an_election_runs_without_the_webhook_and_can_be_explained() {
         .await;
 }
 
+/// Applies an injected Deployment whose application has limits.
+async fn bounded(scene: &Scene, annotation: Option<(&str, &str)>) {
+    let mut annotations = json!({"service-leader-election/service": "web"});
+    if let Some((key, value)) = annotation {
+        annotations[format!("service-leader-election/{key}")] = json!(value);
+    }
+    let mut web = deployment("web", 1, &annotations);
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] =
+        json!({"limits": {"cpu": "100m", "memory": "64Mi"}});
+    let injected = webhook(&["inject", "--rbac"], &web.to_string()).await;
+    scene.kubectl_stdin(&["apply", "-f", "-"], &injected).await;
+}
+
+#[tokio::test]
+async fn what_a_quota_asks_of_every_container_is_written_in_an_annotation() {
+    let scene = Scene::enter(cluster().await, "quota").await;
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "cpu"},
+        "spec": {"hard": {"limits.cpu": "4"}},
+    });
+    scene.apply(&quota).await;
+    let used = [
+        "get",
+        "resourcequota",
+        "cpu",
+        "-o",
+        "jsonpath={.status.used}",
+    ];
+    scene
+        .eventually("the quota is counted", async || {
+            (!scene.kubectl(&used).await.is_empty()).then_some(())
+        })
+        .await;
+    bounded(&scene, None).await;
+    scene
+        .documented_event("quota-asks-for-a-limit", "ReplicaSet")
+        .await;
+    bounded(&scene, Some(("cpu-limit", "100m"))).await;
+    scene.all_ready("web", 1).await;
+}
+
+#[tokio::test]
+async fn what_a_limit_range_asks_of_every_container_is_written_in_an_annotation() {
+    let scene = Scene::enter(cluster().await, "range").await;
+    let range = json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "cpu"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "50m"}}]},
+    });
+    scene.apply(&range).await;
+    bounded(&scene, None).await;
+    scene
+        .documented_event("limit-range-asks-for-more", "ReplicaSet")
+        .await;
+    bounded(&scene, Some(("cpu-request", "50m"))).await;
+    scene.all_ready("web", 1).await;
+}
+
 /// A policy of the chart's, as far as can be seen from outside.
 fn binding() -> Value {
     json!({
