@@ -41,6 +41,10 @@ fn manifest(input: &[u8]) {
             let told = in_one_line(error);
             assert!(is_line(&told), "{told}");
         }
+        for (object, text) in &once.report.warnings {
+            let told = format!("{object}: {text}");
+            assert!(is_line(&told), "{told}");
+        }
         if !errors.is_empty() {
             continue;
         }
