@@ -77,6 +77,16 @@ pub(crate) async fn check() -> Result<()> {
         format!("url: \"https://outside.example.org:9443/{path}\"\n")
     })?;
     println!("webhooks: three, called by Service or URL");
+
+    for (version, is_enough) in [("v1.28.15", false), ("v1.29.0", true)] {
+        let rendered = helm(&[&template[..], &["--kube-version", version]].concat()).await?;
+        ensure!(
+            rendered.status.success() == is_enough,
+            "the chart's kubeVersion is wrong: an API server older than 1.29 refuses the optional \
+             types of the matchConditions, and one of 1.29 takes them"
+        );
+    }
+    println!("Kubernetes: 1.29 is the least");
     Ok(())
 }
 
