@@ -5,12 +5,17 @@ use serde_json::{Value, json};
 use testcluster::troubleshooting::documented;
 
 use crate::{
-    stage::{EPOCH, GENERATED, LEADER, MIGHTY, OWN, Stage, annotated, switch},
+    stage::{EPOCH, GENERATED, LEADER, MIGHTY, OWN, Stage, annotated, patch, switch},
     support::{self, KEY},
 };
 
 fn key(value: &Value) -> Value {
     json!({"spec": {"selector": {KEY: value}}})
+}
+
+fn with_key(mut change: Value, value: &Value) -> Value {
+    change["spec"] = key(value)["spec"].take();
+    change
 }
 
 fn label() -> Value {
@@ -80,12 +85,16 @@ async fn people_may_change_what_is_theirs_and_the_controller_may_unpin() {
         "metadata": {"annotations": {LEADER: null, EPOCH: "101"}},
         "spec": {"selector": {KEY: null}},
     });
+    let mut bare = unpin.clone();
+    bare["metadata"]["annotations"][EPOCH] = Value::Null;
     cases! { stage, Service, "web";
         admin, "moves the Service", switch("b", "101") => "only the sidecar of a pod";
         admin, "moves the key", key(&json!("b")) => "switchover-to";
         admin, "forges an epoch", forged => "bound to none";
         admin, "names another leader", annotated(LEADER, &json!("b")) => "only a new term";
         admin, "removes the epoch", annotated(EPOCH, &Value::Null) => "must not go down";
+        admin, "removes epoch and key", with_key(annotated(EPOCH, &Value::Null), &Value::Null) => "must not go down";
+        admin, "removes all that is ours", bare => "must not go down";
         admin, "un-pins with a higher epoch", unpin => "only the sidecar of a pod";
         admin, "writes the user's selector", key(&Value::Null) => "allowed";
         admin, "changes the ports", json!({"spec": {"ports": [{"port": 81}]}}) => "allowed";
@@ -112,4 +121,36 @@ async fn people_may_change_what_is_theirs_and_the_controller_may_unpin() {
         admin, "takes the selector away", json!({"spec": {"selector": null}}) => "allowed";
         admin, "forges our annotation", annotated(EPOCH, &json!("7")) => "only the sidecar of a pod";
     }
+}
+
+/// Or whoever puts a manifest without our annotations, by `kubectl replace` for one, would be refused for ever.
+#[tokio::test]
+async fn what_unpinning_leaves_may_go_with_a_manifest_that_lacks_it() {
+    let stage = Stage::set("left").await;
+    let (admin, controller) = (stage.admin(), stage.controller());
+    let namespace = &stage.scene.namespace;
+    stage.scene.apply(&support::service("left")).await;
+    let left = annotated(EPOCH, &json!("101"));
+    patch::<Service>(&controller.client, namespace, "left", &left, false)
+        .await
+        .unwrap();
+    let gone = annotated(EPOCH, &Value::Null);
+    let lower = annotated(EPOCH, &json!("99"));
+    let mut led = gone.clone();
+    led["metadata"]["annotations"][LEADER] = json!("a");
+    stage
+        .settled::<Service>(&admin, "left", &lower, "go down")
+        .await;
+    cases! { stage, Service, "left";
+        admin, "removes the epoch", gone => "allowed";
+        admin, "lowers the epoch", lower => "must not go down";
+        admin, "raises the epoch", annotated(EPOCH, &json!("102")) => "only the sidecar of a pod";
+        admin, "empties the epoch and names a leader", led => "must not go down";
+        admin, "removes the epoch and pins it", with_key(gone, &json!("a")) => "must not go down";
+    }
+    let manifest = support::service("left").to_string();
+    let replace = ["replace", "-f", "-"];
+    stage.scene.kubectl_stdin(&replace, &manifest).await;
+    let replaced = stage.scene.service("left").await.unwrap();
+    assert_eq!(support::epoch(&replaced), None);
 }
