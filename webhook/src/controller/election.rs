@@ -41,7 +41,8 @@ impl Controller {
         service: &str,
         claims: &[Claim],
     ) -> Result<Progress, RequestError> {
-        let members = self.members(namespace, claims).await?;
+        let mut members = self.members(namespace, claims).await?;
+        members.retain(|member| member.claim.election() == service);
         if members.is_empty() {
             return self.retire(namespace, service).await;
         }
@@ -90,13 +91,13 @@ impl Controller {
         Ok(if kept { Progress::Kept } else { Progress::Done })
     }
 
-    /// The workloads and pods that are still there, with their accounts.
-    async fn members(
+    /// The workloads and pods that are still there and claim something, as a majority of the store has them:
+    /// what they claim by now, and their accounts.
+    pub(super) async fn members(
         &self,
         namespace: &str,
         claims: &[Claim],
     ) -> Result<Vec<Member>, RequestError> {
-        let uid = |object: &Value| Some(object.pointer("/metadata/uid")?.as_str()?.to_owned());
         let (pods, workloads): (Vec<_>, Vec<_>) =
             claims.iter().partition(|claim| claim.kind == Kind::Pod);
         let mut members = Vec::new();
@@ -107,8 +108,7 @@ impl Controller {
                 name: &claim.name,
             };
             let found = self.cluster.get(object).await?;
-            let found = found.filter(|found| uid(found) == claim.uid);
-            members.extend(found.map(|found| Member::of(claim.clone(), &found)));
+            members.extend(found.and_then(|found| member(claim, &found)));
         }
         if pods.is_empty() {
             return Ok(members);
@@ -116,8 +116,9 @@ impl Controller {
         // An election may have many pods: they are asked for at once.
         let mut pods: BTreeMap<_, _> = pods.into_iter().map(|claim| (&claim.uid, claim)).collect();
         let find = |pod: Value| {
-            let claim = pods.remove(&uid(&pod));
-            members.extend(claim.map(|claim| Member::of(claim.clone(), &pod)));
+            let uid = pod.pointer("/metadata/uid").and_then(Value::as_str);
+            let claim = pods.remove(&uid.map(str::to_owned));
+            members.extend(claim.and_then(|claim| member(claim, &pod)));
             ControlFlow::Continue(())
         };
         let resource = Resource::Workload(Kind::Pod);
@@ -335,6 +336,12 @@ impl Controller {
         let found = self.cluster.get(object).await?;
         Ok(found.is_some_and(|found| rbac::is_ours(&found)))
     }
+}
+
+/// What was seen to claim something, as it is found, if it is that very object and still claims something.
+fn member(seen: &Claim, found: &Value) -> Option<Member> {
+    let claim = Claim::of(seen.kind, found.get("metadata")?)?;
+    (claim.uid == seen.uid).then(|| Member::of(claim, found))
 }
 
 #[cfg(test)]

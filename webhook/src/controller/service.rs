@@ -39,7 +39,14 @@ impl Controller {
                 None => Ok(Progress::Done),
             };
         }
-        let value = claim::claimed_value(claims.iter());
+        // The watch may be behind, and another replica have given the Service back on the strength of what it
+        // read: by what was seen alone, one would mark it and the other un-pin it without end.
+        let members = self.members(namespace, claims).await?;
+        let claims = members.iter().map(|member| &member.claim);
+        let value = claim::claimed_value(claims.filter(|claim| claim.covers(name)));
+        if value.is_empty() {
+            return Ok(Progress::Done);
+        }
         let annotations = json!({ service_annotation::CLAIMED: value });
         let patch = json!({ "metadata": { "annotations": annotations } });
         match self.cluster.merge(object, &patch).await {
@@ -155,5 +162,81 @@ impl Controller {
         };
         self.herald.say(&service, said).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::http::{Method, Request, Response};
+    use contract::names::annotation;
+    use kube::{Client, client::Body};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{cluster::Cluster, metrics::Metrics};
+
+    /// A controller whose API server answers so, and what it was asked to write.
+    fn controller(
+        answer: impl Fn(&Method, &str) -> (u16, Value) + Send + 'static,
+    ) -> (Controller, Arc<Mutex<Vec<String>>>) {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&written);
+        let answer = move |request: Request<Body>| {
+            let (method, path) = (request.method(), request.uri().path());
+            if method != Method::GET {
+                log.lock().unwrap().push(format!("{method} {path}"));
+            }
+            let (status, answer) = answer(method, path);
+            let body = Body::from(answer.to_string().into_bytes());
+            let response = Response::builder().status(status).body(body).unwrap();
+            async { Ok::<_, Infallible>(response) }
+        };
+        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
+        let metrics = Arc::new(Metrics::new());
+        let controller = Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics);
+        (controller, written)
+    }
+
+    fn refusal(code: u16, reason: &str) -> (u16, Value) {
+        let status = json!({
+            "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "",
+        });
+        (code, status)
+    }
+
+    fn deployment(uid: &str, services: &str) -> Value {
+        let annotations = json!({ annotation::SERVICE: services });
+        json!({ "name": "web", "namespace": "shop", "uid": uid, "annotations": annotations })
+    }
+
+    #[tokio::test]
+    async fn a_service_is_marked_for_those_alone_that_claim_it_still() {
+        let seen = Claim::of(Kind::Deployment, &deployment("u1", "web,api")).unwrap();
+        for (now, is_marked) in [
+            (Some(deployment("u1", "web,api")), true),
+            (Some(deployment("u1", "web")), false),
+            (
+                Some(json!({ "name": "web", "namespace": "shop", "uid": "u1" })),
+                false,
+            ),
+            (Some(deployment("u2", "api")), false),
+            (None, false),
+        ] {
+            let (controller, written) = controller(move |method, _| match &now {
+                _ if method == Method::PATCH => (200, json!({ "metadata": { "name": "api" } })),
+                Some(now) => (200, json!({ "metadata": now })),
+                None => refusal(404, "NotFound"),
+            });
+            let claims = std::slice::from_ref(&seen);
+            let progress = controller.reconcile_service("shop", "api", claims).await;
+            assert_eq!(progress.unwrap(), Progress::Done);
+            let written = written.lock().unwrap();
+            assert_eq!(written.len(), usize::from(is_marked), "{written:?}");
+        }
     }
 }
