@@ -174,6 +174,11 @@ pub fn default_name(service: &str) -> String {
     format!("{PRODUCT}-{service}")
 }
 
+/// The Service of a default name.
+pub fn service_of(default_name: &str) -> Option<&str> {
+    default_name.strip_prefix(PRODUCT)?.strip_prefix('-')
+}
+
 /// What follows the default name in the name of the binding to the chart's ClusterRole. A point is
 /// in no Service's name, so no other Service's objects can have it.
 pub const SIDECAR_BINDING_SUFFIX: &str = ".sidecar";

@@ -112,6 +112,15 @@ enum Progress {
     Kept,
 }
 
+/// A reconciliation that has ended.
+#[derive(Debug)]
+struct Ended {
+    key: Key,
+    result: Result<Progress, RequestError>,
+    /// Whose rights are to be looked at since.
+    revoked: Vec<Key>,
+}
+
 type Events = Pin<Box<dyn Stream<Item = Result<Event<Value>, watcher::Error>> + Send>>;
 
 impl Controller {
@@ -143,7 +152,7 @@ impl Controller {
         let mut namespaces = controller.watch_metadata(Resource::Namespace, Selection::default());
         let mut index = Index::default();
         let mut queue = Queue::default();
-        let mut running: JoinSet<(Key, Result<Progress, RequestError>)> = JoinSet::new();
+        let mut running: JoinSet<Ended> = JoinSet::new();
         loop {
             if index.is_complete() {
                 while running.len() < AT_ONCE
@@ -157,10 +166,7 @@ impl Controller {
                     let overdue = queue.is_overdue(&key, clock::instant());
                     let controller = Arc::clone(&controller);
                     let span = tracing::info_span!("reconcile", ?key);
-                    running.spawn(
-                        async move { (key, controller.reconcile(&work, overdue).await) }
-                            .instrument(span),
-                    );
+                    running.spawn(controller.end(key, work, overdue).instrument(span));
                 }
             }
             let due = queue
@@ -206,7 +212,8 @@ impl Controller {
                     }
                 },
                 Some(ended) = running.join_next() => match ended {
-                    Ok((key, result)) => {
+                    Ok(Ended { key, result, revoked }) => {
+                        queue.extend(revoked, clock::instant());
                         let mark = key.service();
                         if result.is_ok() && !key.is_of_service() && index.is_claimed(&mark) {
                             // By its mark the other replicas see that the rights are there.
@@ -227,7 +234,22 @@ impl Controller {
     }
 
     /// `overdue`: it has waited long, and for what is to be said.
-    async fn reconcile(&self, work: &Work, overdue: bool) -> Result<Progress, RequestError> {
+    async fn end(self: Arc<Self>, key: Key, work: Work, overdue: bool) -> Ended {
+        let mut revoked = Vec::new();
+        let result = self.reconcile(&work, overdue, &mut revoked).await;
+        Ended {
+            key,
+            result,
+            revoked,
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        work: &Work,
+        overdue: bool,
+        revoked: &mut Vec<Key>,
+    ) -> Result<Progress, RequestError> {
         match work {
             Work::Election {
                 namespace,
@@ -239,7 +261,9 @@ impl Controller {
                 service,
                 claims,
             } => {
-                let progress = self.reconcile_service(namespace, service, claims).await?;
+                let progress = self
+                    .reconcile_service(namespace, service, claims, revoked)
+                    .await?;
                 if let (true, Progress::Soon(pod) | Progress::Later(pod)) = (overdue, &progress) {
                     self.say_unpin_waits(namespace, service, pod).await?;
                 }

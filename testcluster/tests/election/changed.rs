@@ -104,3 +104,49 @@ async fn pods_of_the_former_template_keep_their_rights_until_they_are_gone() {
     rights_follow(&scene, OWN, "services/web-admin", false).await;
     assert!(may_patch(&scene, OWN, "services/web").await);
 }
+
+/// Of this StatefulSet one pod names `web` alone, as its first template did, and one `api` too.
+#[tokio::test]
+async fn what_is_given_back_takes_no_rights_from_pods_that_need_them_for_another_service() {
+    let scene = scene("another").await;
+    let generated = format!("{KEY}-web");
+    for name in ["web", "api"] {
+        let mut service = service(name);
+        service["spec"]["selector"] = json!({"app": "web"});
+        scene.apply(&service).await;
+    }
+    let annotations = json!({"service-leader-election/service": "web"});
+    let mut workload = kinds::workload("StatefulSet", "web", &annotations);
+    workload["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    scene.apply(&workload).await;
+    scene.all_ready("web", 2).await;
+    scene.agreed("web", |_| true).await;
+    let both = "service-leader-election/service=web,api";
+    scene
+        .kubectl(&["annotate", "--overwrite", "statefulset/web", both])
+        .await;
+    scene.kubectl(&["delete", "pod", "web-1"]).await;
+    scene.all_ready("web", 2).await;
+    let is_claimed = async || {
+        let annotations = scene.service("api").await.unwrap().metadata.annotations;
+        annotations.is_some_and(|all| all.contains_key("service-leader-election/claimed"))
+    };
+    scene
+        .eventually("the other Service is claimed", async || {
+            is_claimed().await.then_some(())
+        })
+        .await;
+    rights_follow(&scene, &generated, "services/api", true).await;
+
+    scene.record.allow_unpin();
+    let bare = "service-leader-election/service-";
+    scene.kubectl(&["annotate", "statefulset/web", bare]).await;
+    scene.kubectl(&["delete", "pod", "web-1"]).await;
+    scene.all_ready("web", 2).await;
+    scene
+        .eventually("the other Service is given back", async || {
+            (!is_claimed().await).then_some(())
+        })
+        .await;
+    assert!(may_patch(&scene, &generated, "services/web").await);
+}

@@ -281,7 +281,11 @@ impl Controller {
     }
 
     /// Takes the rights away once nobody claims them and no pod needs them.
-    async fn retire(&self, namespace: &str, service: &str) -> Result<Progress, RequestError> {
+    pub(super) async fn retire(
+        &self,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Progress, RequestError> {
         let name = names::default_name(service);
         let sidecar = format!("{name}{}", names::SIDECAR_BINDING_SUFFIX);
         // Where the Role's name is somebody else's, the binding to the chart's tells.
@@ -311,7 +315,7 @@ impl Controller {
 
     /// Deletes the objects that were made under this name: what binds first, and last the Role, by which
     /// the rest is found again after a deletion that was cut short.
-    pub(super) async fn revoke(&self, namespace: &str, name: &str) -> Result<(), RequestError> {
+    async fn revoke(&self, namespace: &str, name: &str) -> Result<(), RequestError> {
         let sidecar = format!("{name}{}", names::SIDECAR_BINDING_SUFFIX);
         for (resource, name) in [
             (Resource::RoleBinding, name),

@@ -11,7 +11,7 @@ use contract::{
 use kube::runtime::events::EventType;
 use serde_json::{Value, json};
 
-use super::{Controller, Progress, claimants, herald::Said};
+use super::{Controller, Progress, claimants, herald::Said, index::Key};
 use crate::cluster::{MANAGER, Object, RequestError, Resource, Selection};
 
 /// How often others may write in between before the hand-back is given up. Then a user's
@@ -22,11 +22,14 @@ const HAND_BACK_ATTEMPTS: u32 = 5;
 const UNPIN: &str = "Unpin";
 
 impl Controller {
+    /// `revoked`: whose rights may have been taken away, which are to be looked at after this, however it
+    /// ends: somebody may claim them since.
     pub(super) async fn reconcile_service(
         &self,
         namespace: &str,
         name: &str,
         claims: &[Claim],
+        revoked: &mut Vec<Key>,
     ) -> Result<Progress, RequestError> {
         let object = Object {
             resource: Resource::Service,
@@ -35,7 +38,7 @@ impl Controller {
         };
         if claims.is_empty() {
             return match self.cluster.get(object).await? {
-                Some(service) => self.unpin(object, &service).await,
+                Some(service) => self.unpin(object, &service, revoked).await,
                 None => Ok(Progress::Done),
             };
         }
@@ -59,7 +62,12 @@ impl Controller {
 
     /// Gives a Service back. `service` was read before everything that is asked here, and the
     /// patch holds only for that very version of it.
-    async fn unpin(&self, object: Object<'_>, service: &Value) -> Result<Progress, RequestError> {
+    async fn unpin(
+        &self,
+        object: Object<'_>,
+        service: &Value,
+        revoked: &mut Vec<Key>,
+    ) -> Result<Progress, RequestError> {
         let Object {
             namespace, name, ..
         } = object;
@@ -85,17 +93,16 @@ impl Controller {
         };
         let roles = self.cluster.list(Resource::Role, namespace, &ours).await?;
         for role in roles.iter().filter(|role| rbac::grants(role, name)) {
-            let role = role
-                .pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            // A workload that keeps other Services keeps its rights to those.
-            if !claims
-                .iter()
-                .any(|claim| names::default_name(claim.election()) == role)
-            {
-                self.revoke(namespace, role).await?;
-            }
+            let role = role.pointer("/metadata/name").and_then(Value::as_str);
+            let Some(election) = role.and_then(names::service_of) else {
+                continue;
+            };
+            revoked.push(Key::Election {
+                namespace: namespace.to_owned(),
+                service: election.to_owned(),
+            });
+            // A workload that keeps other Services keeps its rights to those, and so do pods that are left.
+            self.retire(namespace, election).await?;
         }
         let mut unpinned = self.cluster.merge(object, &patch).await?;
         tracing::info!(ns = namespace, name, "Service un-pinned");
@@ -233,10 +240,45 @@ mod tests {
                 None => refusal(404, "NotFound"),
             });
             let claims = std::slice::from_ref(&seen);
-            let progress = controller.reconcile_service("shop", "api", claims).await;
-            assert_eq!(progress.unwrap(), Progress::Done);
+            let mut revoked = Vec::new();
+            let progress = controller.reconcile_service("shop", "api", claims, &mut revoked);
+            assert_eq!(progress.await.unwrap(), Progress::Done);
             let written = written.lock().unwrap();
             assert_eq!(written.len(), usize::from(is_marked), "{written:?}");
         }
+    }
+
+    /// Who claimed them again meanwhile may have found them there.
+    #[tokio::test]
+    async fn rights_that_were_taken_away_are_looked_at_though_the_service_is_not_given_back() {
+        let (controller, written) = controller(|method, path| {
+            let ours = json!({ "name": "service-leader-election-web", "labels": {
+                rbac::MANAGED_BY: names::PRODUCT,
+            } });
+            let rules = json!([{ "resources": ["services"], "resourceNames": ["web"] }]);
+            let annotations = json!({ service_annotation::CLAIMED: "Deployment/web" });
+            let metadata =
+                json!({ "name": "web", "resourceVersion": "7", "annotations": annotations });
+            match path.rsplit('/').next().unwrap() {
+                "web" if method == Method::PATCH => refusal(409, "Conflict"),
+                "web" => (200, json!({ "metadata": metadata })),
+                "roles" => (
+                    200,
+                    json!({ "metadata": {}, "items": [{ "metadata": ours, "rules": rules }] }),
+                ),
+                _ => (200, json!({ "metadata": ours })),
+            }
+        });
+        let mut revoked = Vec::new();
+        let given_back = controller.reconcile_service("shop", "web", &[], &mut revoked);
+        assert!(given_back.await.unwrap_err().is_conflict());
+        let key = Key::Election {
+            namespace: "shop".to_owned(),
+            service: "web".to_owned(),
+        };
+        assert_eq!(revoked, [key]);
+        let written = written.lock().unwrap();
+        assert_eq!(written.len(), 5, "{written:?}");
+        assert!(written[4].starts_with("PATCH"), "{written:?}");
     }
 }
