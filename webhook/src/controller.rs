@@ -8,6 +8,7 @@ mod herald;
 mod index;
 mod pods;
 mod queue;
+mod rounds;
 mod service;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ use self::{
     herald::Herald,
     index::{Index, Key, Work},
     queue::{Outcome, Queue},
+    rounds::Spread,
 };
 use crate::{
     clock,
@@ -150,6 +152,8 @@ impl Controller {
         let mut workloads = select_all(Kind::ALL.map(of));
         let mut services = controller.watch_services();
         let mut namespaces = controller.watch_metadata(Resource::Namespace, Selection::default());
+        let mut rounds = controller.rounds().boxed();
+        let spread = Spread::default();
         let mut index = Index::default();
         let mut queue = Queue::default();
         let mut running: JoinSet<Ended> = JoinSet::new();
@@ -203,6 +207,14 @@ impl Controller {
                 Some(event) = namespaces.next() => {
                     if let Some(event) = noted(event, "Namespace") {
                         controller.known.note_namespace(&event);
+                    }
+                }
+                Some(made) = rounds.next() => {
+                    // Something may have been made just now, for a pod that is not stored yet.
+                    let begin = clock::instant() + AFTER_ADMISSION;
+                    for key in index.all().into_iter().chain(made) {
+                        let at = begin + spread.moment(&key);
+                        queue.remind(key, at);
                     }
                 }
                 Some(reminded) = reminders.0.recv() => match reminded {

@@ -27,6 +27,8 @@ use crate::cluster::{Object, RequestError, Resource};
 enum Made {
     /// There was none.
     New,
+    /// There was, and it lacked something.
+    Completed,
     AsWanted,
     /// It has more, for pods that are left.
     Kept,
@@ -56,6 +58,7 @@ impl Controller {
         };
         let needs = OnceCell::new();
         let mut is_new = false;
+        let mut written = false;
         let mut kept = false;
         let mut role_is_ours = true;
         for mut wanted in election.objects() {
@@ -64,9 +67,11 @@ impl Controller {
                 // Nobody knows what somebody else's Role allows.
                 continue;
             }
-            match self.make_so(&election, &mut wanted, &needs, is_new).await? {
+            let made = self.make_so(&election, &mut wanted, &needs, is_new).await?;
+            written |= matches!(made, Made::New | Made::Completed);
+            match made {
                 Made::New => is_new |= is_role(wanted.get("kind")),
-                Made::AsWanted => {}
+                Made::Completed | Made::AsWanted => {}
                 Made::Kept => kept = true,
                 Made::NameTaken => role_is_ours &= !is_role(wanted.get("kind")),
             }
@@ -81,13 +86,16 @@ impl Controller {
         for lease in leases {
             self.own_lease(namespace, lease, &members).await?;
         }
-        tracing::info!(
-            ns = namespace,
-            name = service,
-            members = members.len(),
-            kept,
-            "rights applied"
-        );
+        if written {
+            let members = members.len();
+            tracing::info!(
+                ns = namespace,
+                name = service,
+                members,
+                kept,
+                "rights applied"
+            );
+        }
         Ok(if kept { Progress::Kept } else { Progress::Done })
     }
 
@@ -187,8 +195,9 @@ impl Controller {
             kept = lost.shared_with(needs.await?);
             kept.add_to(wanted);
         }
-        if let Some(patch) = rbac::completion(&found, wanted) {
-            match self.cluster.merge(object, &patch).await {
+        let patch = rbac::completion(&found, wanted);
+        if let Some(patch) = &patch {
+            match self.cluster.merge(object, patch).await {
                 // To which role a binding leads cannot be changed.
                 Err(error) if error.is_invalid() && resource == Resource::RoleBinding => {
                     self.cluster.delete(object).await?;
@@ -197,10 +206,10 @@ impl Controller {
                 merged => drop(merged?),
             }
         }
-        Ok(if kept.is_empty() {
-            Made::AsWanted
-        } else {
-            Made::Kept
+        Ok(match patch {
+            _ if !kept.is_empty() => Made::Kept,
+            Some(_) => Made::Completed,
+            None => Made::AsWanted,
         })
     }
 
@@ -420,7 +429,7 @@ mod tests {
         for mut wanted in election.objects() {
             let needs = OnceCell::new();
             let made = controller.make_so(&election, &mut wanted, &needs, true);
-            assert_eq!(made.await.unwrap(), Made::AsWanted);
+            assert_eq!(made.await.unwrap(), Made::Completed);
         }
     }
 

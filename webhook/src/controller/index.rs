@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::known::{Name, name};
 
 /// What is reconciled as one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     /// The rights of the workloads and pods that name this Service first.
     Election { namespace: String, service: String },
@@ -189,6 +189,18 @@ impl Index {
         let marks = self.services.get(&(namespace.clone(), service.clone()));
         let claimed = marks.and_then(|marks| marks.claimed.as_ref());
         !claims.is_empty() && claimed.is_some_and(|claimed| claim::is_named(claimed, claims.iter()))
+    }
+
+    /// Everything that is claimed, or marked so.
+    pub(super) fn all(&self) -> BTreeSet<Key> {
+        let claims = self.workloads.values().map(|workload| &workload.claim);
+        let marked = self.services.iter();
+        let marked = marked.filter(|(_, marks)| marks.claimed.is_some());
+        let marked = marked.map(|((namespace, service), _)| Key::Service {
+            namespace: namespace.clone(),
+            service: service.clone(),
+        });
+        claims.flat_map(keys_of).chain(marked).collect()
     }
 
     fn claims(&self, namespace: &str, which: impl Fn(&Claim) -> bool) -> Vec<Claim> {
@@ -448,5 +460,29 @@ mod tests {
             service_annotation::CLAIMED: "Deployment/web",
         }});
         assert_eq!(index.service(Event::InitApply(claimed)), [service("web")]);
+    }
+
+    #[test]
+    fn a_round_has_what_is_claimed_and_what_is_marked() {
+        let mut index = Index::default();
+        for name in ["blue", "green"] {
+            index.workload(Kind::Deployment, Event::Apply(workload(name, "web,api", 1)));
+        }
+        for (name, claimed) in [
+            ("web", Some("Deployment/blue")),
+            ("left", Some("")),
+            ("other", None),
+        ] {
+            let annotations = json!({ service_annotation::CLAIMED: claimed });
+            let metadata = json!({ "name": name, "namespace": "shop", "annotations": annotations });
+            index.service(Event::Apply(metadata));
+        }
+        let all = [
+            election("web"),
+            service("api"),
+            service("left"),
+            service("web"),
+        ];
+        assert!(index.all().into_iter().eq(all), "{:?}", index.all());
     }
 }

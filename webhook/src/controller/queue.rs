@@ -157,8 +157,10 @@ impl Queue {
 
     /// Has a key looked at at `at`, if nothing has it looked at before.
     pub(super) fn remind(&mut self, key: Key, at: Instant) {
-        if !self.due.contains_key(&key) {
-            self.put(key, at, false);
+        let due = self.due.get(&key);
+        if due.is_none_or(|due| at < due.at) {
+            let is_first = due.is_some_and(|due| due.is_first);
+            self.put(key, at, is_first);
         }
     }
 
@@ -344,6 +346,11 @@ mod tests {
         queue.extend([key("web")], now);
         queue.remind(key("web"), now + Duration::from_mins(1));
         assert_eq!(queue.start(now), Some(key("web")));
+        queue.finish(key("web"), Outcome::Done, now);
+        for minutes in [12, 2, 7] {
+            queue.remind(key("web"), now + Duration::from_mins(minutes));
+        }
+        assert_eq!(queue.next_due(), Some(now + Duration::from_mins(2)));
     }
 
     #[test]
