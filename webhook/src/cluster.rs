@@ -36,10 +36,14 @@ use serde_json::Value;
 pub(crate) const MANAGER: &str = "service-leader-election-webhook";
 
 /// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how many seconds a watch is open before it is opened anew: one that hangs shows nothing.
 const OPEN: u32 = 60;
+
+/// How long a connection may bring nothing before it is given up: longer than any watch is open, and much shorter than
+/// the system's own patience with a peer that is gone.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1).saturating_mul(OPEN + 15);
 
 /// Of an object its metadata alone, which is all that the API server then sends.
 pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::{self, Admission},
     certificates::{Certificates, Place},
-    cluster::Cluster,
+    cluster::{Cluster, SILENCE},
     controller::{self, Controller},
     health::{self, Readiness},
     known::Known,
@@ -46,6 +46,10 @@ const VERSION: Duration = Duration::from_secs(10);
 pub(crate) async fn client() -> anyhow::Result<Client> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(CONNECT);
+    // By default there is none, and a list with which a watch begins has no other.
+    config.read_timeout = Some(SILENCE);
+    // What a connection was idle before a request does not count.
+    config.reset_reader_on_write = true;
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not know: what is worth one.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use contract::wording::in_one_line;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -11,11 +11,16 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
-use crate::cluster::MANAGER;
+use crate::cluster::{MANAGER, PATIENCE};
 
 /// Writes Events.
-pub(super) struct Herald(Recorder);
+pub(super) struct Herald {
+    recorder: Recorder,
+    /// How long an Event may take: a reconciliation waits for it.
+    patience: Duration,
+}
 
 /// What an Event says.
 #[derive(Debug, Clone)]
@@ -39,7 +44,10 @@ impl Herald {
             controller: MANAGER.to_owned(),
             instance: None,
         };
-        Self(Recorder::new(client, reporter))
+        Self {
+            recorder: Recorder::new(client, reporter),
+            patience: PATIENCE,
+        }
     }
 
     /// Writes an Event about an object, as it was read. One that cannot be written is a line in the log.
@@ -65,8 +73,41 @@ impl Herald {
             action: said.action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &about).await {
-            tracing::warn!(error = in_one_line(&error), "no Event");
+        match timeout(self.patience, self.recorder.publish(&event, &about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = in_one_line(&error), "no Event"),
+            Err(error) => tracing::warn!(error = in_one_line(&error), "no Event"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_that_nobody_takes_holds_nothing_up() {
+        let silence =
+            |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>();
+        let mut herald = Herald::new(Client::new(service_fn(silence), "shop"));
+        herald.patience = Duration::from_millis(1);
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "namespace": "shop", "name": "web", "uid": "u1" },
+        });
+        let said = Said {
+            type_: EventType::Normal,
+            reason: "Unpinned",
+            action: "Unpin",
+            note: "said".to_owned(),
+        };
+        herald.say(&service, said).await;
     }
 }
