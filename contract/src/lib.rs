@@ -7,6 +7,7 @@ pub mod claim;
 pub mod epoch;
 pub mod facts;
 pub mod inject;
+pub mod lease;
 pub mod names;
 pub mod pods;
 pub mod rbac;

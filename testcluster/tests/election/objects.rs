@@ -204,3 +204,29 @@ async fn the_lease_of_an_election_is_the_workloads() {
         })
         .await;
 }
+
+/// For the garbage collector would delete it with the workload.
+#[tokio::test]
+async fn a_lease_of_another_program_is_the_workloads_from_its_first_term_on() {
+    let scene = scene("lock").await;
+    let foreign = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "operator-lock"},
+        "spec": {"holderIdentity": "another-program", "leaseDurationSeconds": 8}});
+    scene.apply(&foreign).await;
+    scene.apply(&service("web")).await;
+    let annotations = json!({
+        "service-leader-election/service": "web",
+        "service-leader-election/lease": "operator-lock",
+    });
+    scene.apply(&deployment("web", 1, &annotations)).await;
+    scene.documented_event("event-foreign-lease", "Lease").await;
+    let owner = "jsonpath={.metadata.ownerReferences[*].kind}{.spec.holderIdentity}";
+    let get = ["get", "lease", "operator-lock", "-o", owner];
+    assert_eq!(scene.kubectl(&get).await, "another-program");
+    scene
+        .eventually("the Lease goes with its Deployment", async || {
+            let found = scene.kubectl(&get).await;
+            found.starts_with("Deploymentweb-").then_some(())
+        })
+        .await;
+}

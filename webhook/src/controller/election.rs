@@ -10,6 +10,7 @@ use std::{
 
 use contract::{
     claim::Claim,
+    lease,
     names::{self, reason},
     rbac::{self, Election, Member, Names},
     wording::in_one_line,
@@ -242,22 +243,25 @@ impl Controller {
         self.herald.say(found, said).await;
     }
 
-    /// Makes the members owners of the Lease, so that it goes with the last of them. A Lease
-    /// that does not exist yet gets its owners after its first term has begun.
+    /// Makes the members owners of the Lease, so that it goes with the last of them. One that does not exist
+    /// yet, or is another program's, gets its owners after its first term has begun.
     async fn own_lease(
         &self,
         namespace: &str,
-        lease: &str,
+        name: &str,
         members: &[Member],
     ) -> Result<(), RequestError> {
         let object = Object {
             resource: Resource::Lease,
             namespace,
-            name: lease,
+            name,
         };
         let Some(found) = self.cluster.get(object).await? else {
             return Ok(());
         };
+        if !lease::is_an_elections(&found) {
+            return Ok(());
+        }
         let owners = found
             .pointer("/metadata/ownerReferences")
             .and_then(Value::as_array);
@@ -265,7 +269,7 @@ impl Controller {
         let before = owners.len();
         let wanted = members
             .iter()
-            .filter(|member| member.claim.lease.as_str() == lease)
+            .filter(|member| member.claim.lease.as_str() == name)
             .filter_map(|member| member.claim.owner_reference());
         for owner in wanted {
             if !owners.iter().any(|had| had.get("uid") == owner.get("uid")) {
@@ -365,15 +369,15 @@ mod tests {
     };
 
     use axum::http::{Method, Request, Response};
-    use contract::names::annotation;
+    use contract::names::{annotation, lease_annotation};
     use kube::{Client, client::Body};
     use tower::service_fn;
 
     use super::*;
     use crate::{cluster::Cluster, metrics::Metrics};
 
-    /// A controller whose API server has every object that is asked for, as ours, and answers to what
-    /// `refused` says with this status; and the paths of what was deleted.
+    /// A controller whose API server has every object that is asked for, as ours and after a first term, and
+    /// answers to what `refused` says with this status; and the paths of what was deleted.
     fn controller(
         refused: (Method, &'static str),
         status: u16,
@@ -388,7 +392,8 @@ mod tests {
                 json!({ "kind": "Status", "status": "Failure", "code": status, "reason": "", "message": "" })
             } else {
                 let labels = json!({ rbac::MANAGED_BY: names::PRODUCT });
-                json!({ "metadata": { "name": "x", "labels": labels } })
+                let annotations = json!({ lease_annotation::TERM: "7" });
+                json!({ "metadata": { "name": "x", "labels": labels, "annotations": annotations } })
             };
             if request.method() == Method::DELETE && !is_refused {
                 log.lock().unwrap().push(path);
