@@ -111,10 +111,10 @@ async fn review(
     let began = clock::instant();
     let mut waits = Waits::default();
     let (outcome, answered) = match read {
-        Ok((body, _turn)) => match Review::read(&bytes) {
+        Ok((body, mut turn)) => match Review::read(&bytes) {
             Ok(review) => {
                 drop((bytes, body));
-                let (outcome, answer) = admission.answer(review, &mut waits).await;
+                let (outcome, answer) = admission.answer(review, &mut turn, &mut waits).await;
                 (outcome, Ok(answer))
             }
             Err(refused) => ("malformed", Err(refused)),
@@ -156,7 +156,12 @@ async fn read(
 }
 
 impl Admission {
-    async fn answer(&self, review: Review, waits: &mut Waits) -> (&'static str, Answer) {
+    async fn answer(
+        &self,
+        review: Review,
+        turn: &mut Turn,
+        waits: &mut Waits,
+    ) -> (&'static str, Answer) {
         let span = tracing::info_span!(
             "admission",
             uid = review.uid,
@@ -165,10 +170,15 @@ impl Admission {
             name = review.name,
             operation = review.operation,
         );
-        self.judge(review, waits).instrument(span).await
+        self.judge(review, turn, waits).instrument(span).await
     }
 
-    async fn judge(&self, review: Review, waits: &mut Waits) -> (&'static str, Answer) {
+    async fn judge(
+        &self,
+        review: Review,
+        turn: &mut Turn,
+        waits: &mut Waits,
+    ) -> (&'static str, Answer) {
         if let Some((kind, object)) = review.ending() {
             return decided(&review, inject::decide_ending(kind, object));
         }
@@ -200,7 +210,7 @@ impl Admission {
         if request.kind == Kind::Pod
             && !review.dry_run
             && let Err(message) = waits
-                .time(self.make_account(&review, &request, &decision))
+                .time(self.make_account(&review, &request, &decision, turn))
                 .await
         {
             tracing::warn!(error = message, "no account");
@@ -235,12 +245,17 @@ impl Admission {
         review: &Review,
         request: &Request<'_>,
         decision: &Decision,
+        turn: &mut Turn,
     ) -> Result<(), String> {
         let mut pod = request.object.clone();
         json_patch::patch(&mut pod, &decision.patch).map_err(|error| error.to_string())?;
-        let Some(member) = account::member(&pod) else {
+        let member = account::member(&pod);
+        drop(pod);
+        let Some(member) = member else {
             return Ok(());
         };
+        // The API server may take seconds, and what others have to be told does not depend on it.
+        turn.end();
         let namespace = &review.namespace;
         match account::make(&self.cluster, &self.cluster_role, namespace, &member).await {
             Ok(false) => Ok(()),

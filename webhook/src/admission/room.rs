@@ -34,11 +34,18 @@ pub(super) struct Room {
     turns: Arc<Semaphore>,
 }
 
-/// A review's turn to be judged, with room for its tree. It ends when this is dropped.
+/// A review's turn to be judged, with room for its tree. Both are given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     _tree: Share,
-    _turn: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// It is judged: only its tree is still there.
+    pub(super) fn end(&mut self) {
+        drop(self.turn.take());
+    }
 }
 
 /// Some of the room. It is given back when this is dropped.
@@ -69,7 +76,7 @@ impl Room {
         }
         let taken = async {
             Turn {
-                _turn: take(&self.turns, 1).await,
+                turn: take(&self.turns, 1).await,
                 _tree: Share(take(&self.trees, weight).await),
             }
         };
@@ -161,8 +168,11 @@ mod tests {
         }
         let mut waits = std::pin::pin!(room.for_tree(b"{}"));
         assert!(futures::poll!(waits.as_mut()).is_pending());
-        turns.pop();
-        waits.await.unwrap();
+        turns[0].end();
+        let next = waits.await.unwrap();
+        assert_eq!(room.trees.available_permits(), TREES - 17 * weight(b"{}"));
+        drop((turns, next));
+        assert_eq!(room.trees.available_permits(), TREES);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reviews put to the router, behind which no API server answers.
 
-use axum::http::Request;
+use axum::http::{Request, Response};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::{Client, Config, runtime::watcher::Event};
 use serde_json::{Value, json};
@@ -35,16 +35,24 @@ async fn ask_knowing(
 ) -> (StatusCode, Value) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
-    let cluster = Cluster::new(Client::try_from(nobody).unwrap());
+    let router = router_at(Client::try_from(nobody).unwrap(), known, settings);
+    put(router, path, body).await
+}
+
+/// The router of a webhook that asks this API server.
+fn router_at(client: Client, known: Known, settings: Settings) -> Router {
     let (reminder, _reminders) = controller::reminders();
-    let router = router(Admission {
-        cluster,
+    router(Admission {
+        cluster: Cluster::new(client),
         known: Arc::new(known),
         settings,
         cluster_role: "sidecar".to_owned(),
         reminder,
         metrics: Arc::new(Metrics::new()),
-    });
+    })
+}
+
+async fn put(router: Router, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     let response = router.oneshot(request.body(body.into()).unwrap());
     let response = response.await.unwrap();
@@ -129,13 +137,55 @@ async fn a_bad_value_is_denied_with_what_to_write() {
     assert!(message.contains("write at most 63"), "{message}");
 }
 
-#[tokio::test]
-async fn a_pod_whose_account_cannot_be_made_is_kept_out_with_what_to_do() {
+fn review_of_a_pod() -> Value {
     let annotations = json!({ "service-leader-election/service": "web" });
     let mut review: Value = serde_json::from_str(&review(&annotations)).unwrap();
     let request = &mut review["request"];
     request["kind"] = json!({ "group": "", "version": "v1", "kind": "Pod" });
     request["object"]["spec"] = json!({ "containers": [{ "name": "app" }] });
+    review
+}
+
+#[tokio::test]
+async fn pods_that_wait_for_their_account_hold_up_no_other_review() {
+    const PODS: usize = 20;
+    let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    // It says nothing of accounts, and of the rest that it is not there.
+    let answer = move |request: Request<kube::client::Body>| {
+        let asks = asks.clone();
+        async move {
+            if request.uri().path().contains("/serviceaccounts/") {
+                asks.send(()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            let absent = json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "", "message": "" });
+            let body = kube::client::Body::from(absent.to_string().into_bytes());
+            let response = Response::builder().status(404).body(body);
+            Ok::<_, std::convert::Infallible>(response.unwrap())
+        }
+    };
+    let client = Client::new(tower::service_fn(answer), "shop");
+    let router = router_at(client, Known::default(), settings());
+    let mut pods = tokio::task::JoinSet::new();
+    for _ in 0..PODS {
+        let (router, body) = (router.clone(), review_of_a_pod().to_string());
+        pods.spawn(async move { put(router, "/mutate", body).await });
+    }
+    for _ in 0..PODS {
+        tokio::select! {
+            asked = asked.recv() => asked.unwrap(),
+            Some(told) = pods.join_next() => panic!("{told:?}"),
+        }
+    }
+    let annotations = json!({ "service-leader-election/service": "web" });
+    let (_, answer) = put(router, "/mutate", review(&annotations)).await;
+    assert_eq!(answer["response"]["allowed"], true);
+    assert!(pods.try_join_next().is_none(), "a pod was told something");
+}
+
+#[tokio::test]
+async fn a_pod_whose_account_cannot_be_made_is_kept_out_with_what_to_do() {
+    let mut review = review_of_a_pod();
     let (status, answer) = ask(review.to_string()).await;
     assert_eq!(status, StatusCode::OK);
     let response = &answer["response"];
