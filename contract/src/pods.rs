@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use crate::{
+    claim::Claim,
     names::{self, env},
     rbac::Names,
     values::ServiceName,
@@ -74,6 +75,17 @@ impl Pod {
             sidecar
                 .services()
                 .is_none_or(|of| of.contains(&service.as_str()))
+        })
+    }
+
+    /// Whether a sidecar of the pod is there for just what is claimed in its name: annotations can be
+    /// edited after the pod was let in, by whoever may patch it, and containers cannot.
+    pub fn runs_for(&self, claim: &Claim) -> bool {
+        self.sidecars().any(|sidecar| {
+            let services = sidecar.services().unwrap_or_default();
+            let claimed = claim.services.iter().map(ServiceName::as_str);
+            let lease = sidecar.setting(LEASE_FLAG, env::LEASE);
+            services.into_iter().eq(claimed) && lease == Some(claim.lease.as_str())
         })
     }
 
@@ -148,6 +160,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::{names::annotation, workload::Kind};
 
     const BY_HAND: &str = include_str!("../../docs/added-by-hand.yaml");
 
@@ -255,5 +268,32 @@ mod tests {
         assert_eq!(needs(&pod, "admin"), Names::default());
         pod["status"]["phase"] = json!("Failed");
         assert_eq!(needs(&pod, "web"), Names::default());
+    }
+
+    #[test]
+    fn a_claim_that_was_written_into_a_pod_later_is_none() {
+        let sidecar = json!({ "env": [
+            { "name": env::SERVICE, "value": "web,admin" },
+            { "name": env::LEASE, "value": "service-leader-election-web" },
+        ] });
+        let claim = |annotations: Value| {
+            let labels = json!({ names::POD_LABEL: names::POD_LABEL_VALUE });
+            let metadata = json!({ "name": "web-1", "annotations": annotations, "labels": labels });
+            Claim::of(Kind::Pod, &metadata).unwrap()
+        };
+        for (services, lease, expected) in [
+            ("web,admin", None, true),
+            (" web, admin", Some("service-leader-election-web"), true),
+            ("web", None, false),
+            ("web,admin,api", None, false),
+            ("admin,web", None, false),
+            ("web,admin", Some("operator-lock"), false),
+        ] {
+            let claim = claim(json!({ annotation::SERVICE: services, annotation::LEASE: lease }));
+            let injected = with("initContainers", sidecar.clone(), "Running");
+            assert_eq!(injected.runs_for(&claim), expected, "{claim:?}");
+            let bare = pod(json!({ "spec": { "containers": [{ "name": "app" }] } }));
+            assert!(!bare.runs_for(&claim), "{claim:?}");
+        }
     }
 }

@@ -12,11 +12,13 @@ use contract::{
     claim::Claim,
     lease,
     names::{self, reason},
+    pods::Pod,
     rbac::{self, Election, Member, Names},
     wording::in_one_line,
     workload::Kind,
 };
 use kube::runtime::events::EventType;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -101,7 +103,7 @@ impl Controller {
     }
 
     /// The workloads and pods that are still there and claim something, as a majority of the store has them:
-    /// what they claim by now, and their accounts.
+    /// what they claim by now, and their accounts. Of a pod that is what its sidecar was made for.
     pub(super) async fn members(
         &self,
         namespace: &str,
@@ -127,7 +129,11 @@ impl Controller {
         let find = |pod: Value| {
             let uid = pod.pointer("/metadata/uid").and_then(Value::as_str);
             let claim = pods.remove(&uid.map(str::to_owned));
-            members.extend(claim.and_then(|claim| member(claim, &pod)));
+            let member = claim.and_then(|claim| member(claim, &pod));
+            let runs = Pod::deserialize(&pod).ok();
+            members.extend(
+                member.filter(|member| runs.is_some_and(|pod| pod.runs_for(&member.claim))),
+            );
             ControlFlow::Continue(())
         };
         let resource = Resource::Workload(Kind::Pod);

@@ -180,7 +180,7 @@ mod tests {
     };
 
     use axum::http::{Method, Request, Response};
-    use contract::names::annotation;
+    use contract::names::{annotation, env};
     use kube::{Client, client::Body};
     use tower::service_fn;
 
@@ -242,6 +242,35 @@ mod tests {
             let claims = std::slice::from_ref(&seen);
             let mut revoked = Vec::new();
             let progress = controller.reconcile_service("shop", "api", claims, &mut revoked);
+            assert_eq!(progress.await.unwrap(), Progress::Done);
+            let written = written.lock().unwrap();
+            assert_eq!(written.len(), usize::from(is_marked), "{written:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_claims_what_its_sidecar_was_made_for_whatever_is_written_into_it_later() {
+        for (services, is_marked) in [("web", true), ("web,api", false)] {
+            let metadata = json!({
+                "name": "web-1", "namespace": "shop", "uid": "u1",
+                "annotations": { annotation::SERVICE: services },
+                "labels": { names::POD_LABEL: names::POD_LABEL_VALUE },
+            });
+            let claim = Claim::of(Kind::Pod, &metadata).unwrap();
+            let env = json!([
+                { "name": env::SERVICE, "value": "web" },
+                { "name": env::LEASE, "value": claim.lease.as_str() },
+            ]);
+            let spec = json!({ "containers": [{ "name": names::CONTAINER, "env": env }] });
+            let pods = json!({ "metadata": {}, "items": [{ "metadata": metadata, "spec": spec }] });
+            let (controller, written) = controller(move |method, _| {
+                let service = json!({ "metadata": { "name": "web" } });
+                let is_read = method == Method::GET;
+                (200, if is_read { pods.clone() } else { service })
+            });
+            let mut revoked = Vec::new();
+            let claims = std::slice::from_ref(&claim);
+            let progress = controller.reconcile_service("shop", "web", claims, &mut revoked);
             assert_eq!(progress.await.unwrap(), Progress::Done);
             let written = written.lock().unwrap();
             assert_eq!(written.len(), usize::from(is_marked), "{written:?}");
