@@ -63,7 +63,8 @@ pub(super) fn asked(object: &Value) -> Asked {
             Asked::Nobody("whatever controls it says what is in it")
         }
         Some(Kind::Pod) => about_a_pod(object),
-        Some(_) if bears_a_key => Asked::Workloads,
+        // Our note alone is left beside a sidecar that is to be taken out.
+        Some(_) if keys_of_ours(object).next().is_some() => Asked::Workloads,
         None if bears_a_key && is_controlled(object) => CONTROLLED,
         None if bears_a_key => Asked::Words,
         _ => NOT_ANNOTATED,
@@ -96,8 +97,13 @@ fn about_a_pod(pod: &Value) -> Asked {
     }
 }
 
-/// Or its template does.
+/// Such as people write; or its template does.
 fn bears_a_key_of_ours(object: &Value) -> bool {
+    keys_of_ours(object).any(|key| key != annotation::INJECTED)
+}
+
+/// Those of its template, too.
+fn keys_of_ours(object: &Value) -> impl Iterator<Item = String> {
     let places = [
         "/metadata",
         "/spec/template/metadata",
@@ -106,7 +112,7 @@ fn bears_a_key_of_ours(object: &Value) -> bool {
     places
         .into_iter()
         .flat_map(|place| annotations::ours(object.pointer(place)))
-        .any(|(key, _)| key != annotation::INJECTED)
+        .map(|(key, _)| key)
 }
 
 fn has_sidecar(pod: &Value) -> bool {
@@ -137,7 +143,21 @@ fn owners(object: &Value) -> impl Iterator<Item = &Value> {
 mod tests {
     use std::{fs, path::Path};
 
+    use serde_json::json;
+
     use super::{super::yaml, *};
+
+    #[test]
+    fn the_note_on_a_template_is_enough_but_for_pods_and_what_is_controlled() {
+        let note = json!({ "annotations": { annotation::INJECTED: "{}" } });
+        let mut workload = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {},
+            "spec": { "template": { "metadata": note } } });
+        assert_eq!(asked(&workload), Asked::Workloads);
+        workload["metadata"]["ownerReferences"] = json!([{ "controller": true }]);
+        assert!(matches!(asked(&workload), Asked::Nobody(_)));
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": note });
+        assert_eq!(asked(&pod), NOT_ANNOTATED);
+    }
 
     /// Whether the API server does the same is for the test that puts every case to it.
     #[test]
