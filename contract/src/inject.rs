@@ -255,8 +255,8 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
         Some(record) => Cow::Owned(record.take_out(template)),
         None => Cow::Borrowed(template),
     };
-    let mut warnings = warnings::of(request, spec, &plain);
-    if let Some(old) = carried_over(request, &plain) {
+    let mut warnings = warnings::of(request, settings, spec, &plain);
+    if let Some(old) = carried_over(request, settings, &plain) {
         return Ok(changed(
             request,
             template,
@@ -265,7 +265,7 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
             Reason::Kept,
         ));
     }
-    if let Some(sidecar) = template::sidecar(&plain) {
+    if let Some(sidecar) = template::sidecar(&plain, settings) {
         warnings.by_hand(sidecar);
         return Ok(changed(
             request,
@@ -295,12 +295,17 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
 }
 
 /// The old template, where the user's part of it and our annotations are what they were.
-fn carried_over<'a>(request: &Request<'a>, plain: &Value) -> Option<&'a Value> {
+fn carried_over<'a>(
+    request: &Request<'a>,
+    settings: &Settings,
+    plain: &Value,
+) -> Option<&'a Value> {
     let template = old_template(request)?;
     let same_template = Record::on(template)?.take_out(template) == *plain;
     let same_annotations = annotations::ours(request.old?.get("metadata"))
         == annotations::ours(request.object.get("metadata"));
-    (same_template && same_annotations && template::sidecar(template).is_some()).then_some(template)
+    let is_injected = template::sidecar(template, settings).is_some();
+    (same_template && same_annotations && is_injected).then_some(template)
 }
 
 fn old_template<'a>(request: &Request<'a>) -> Option<&'a Value> {

@@ -9,13 +9,9 @@ use crate::{
     claim::Claim,
     names::{self, env},
     rbac::Names,
+    sidecars::{self, LEASE_FLAG, SERVICE_FLAG, is_sidecar},
     values::ServiceName,
 };
-
-/// How the Go original and the sidecar spell the flags of [`env::SERVICE`] and [`env::LEASE`], less the
-/// dashes.
-const SERVICE_FLAG: &str = "service-name";
-const LEASE_FLAG: &str = "lease-name";
 
 /// What is read of a pod, from a whole one as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -44,6 +40,7 @@ struct Spec {
 #[serde(default)]
 struct Container {
     name: String,
+    image: String,
     command: Vec<String>,
     args: Vec<String>,
     env: Vec<Variable>,
@@ -69,7 +66,7 @@ impl Pod {
     }
 
     /// Whether a sidecar in this pod may still write the Service: the pod has not ended, and a
-    /// container of our name is there for it. One that does not say for which Service counts too.
+    /// sidecar is there for it, injected or added by hand. One that does not say for which Service counts too.
     pub fn may_switch(&self, service: &ServiceName) -> bool {
         self.sidecars().any(|sidecar| {
             sidecar
@@ -115,7 +112,7 @@ impl Pod {
             .init_containers
             .iter()
             .chain(&self.spec.containers);
-        all.filter(move |container| !ended && container.name == names::CONTAINER)
+        all.filter(move |container| !ended && is_sidecar(*container))
     }
 }
 
@@ -131,27 +128,29 @@ impl Container {
     /// What a flag of the sidecar is set to, by the command line or by a variable.
     fn setting(&self, flag: &str, variable: &str) -> Option<&str> {
         let variable = || self.env.iter().rfind(|entry| entry.name == variable);
-        self.flag(flag)
+        let words = sidecars::Container::words(self);
+        sidecars::flag(words, flag)
             .or_else(|| variable()?.value.as_deref())
             // Kubelet puts another variable's value there.
             .filter(|value| !value.contains("$("))
     }
+}
 
-    /// A flag's value on the command line, in each spelling that the sidecar takes.
-    fn flag(&self, flag: &str) -> Option<&str> {
-        let mut words = self.command.iter().chain(&self.args).map(String::as_str);
-        while let Some(word) = words.next() {
-            let Some(text) = word.strip_prefix('-') else {
-                continue;
-            };
-            let text = text.strip_prefix('-').unwrap_or(text);
-            match text.split_once('=') {
-                Some((name, value)) if name == flag => return Some(value),
-                None if text == flag => return words.next(),
-                _ => {}
-            }
-        }
-        None
+impl sidecars::Container for Container {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn image(&self) -> &str {
+        &self.image
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.command.iter().chain(&self.args).map(String::as_str)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|variable| variable.name.as_str())
     }
 }
 
@@ -230,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sidecar_of_another_name_counts_by_its_image_or_by_what_it_is_told() {
+        for container in [
+            json!({ "image": "example.org/service-leader-election:1" }),
+            json!({ "image": "example.org/service-leader-election/sidecar:1" }),
+            injected("web"),
+            json!({ "args": ["-service-name=web", "-lease-name=web"] }),
+        ] {
+            let pod = pod(json!({ "spec": { "containers": [container] } }));
+            assert!(may_switch(&pod, "web"), "{pod:?}");
+        }
+        let other = json!({ "name": "x", "image": "x", "args": ["-service-name=web"] });
+        let pod = pod(json!({ "spec": { "containers": [other] } }));
+        assert!(!may_switch(&pod, "web"));
+    }
+
+    #[test]
     fn a_sidecar_that_does_not_say_for_which_service_counts_for_every_one() {
         let reference = json!({ "valueFrom": { "configMapKeyRef": {} }, "name": env::SERVICE });
         for silent in [
@@ -242,6 +257,7 @@ mod tests {
             assert!(may_switch(&with("containers", silent, "Running"), "api"));
         }
     }
+
     #[test]
     fn a_sidecar_needs_its_account_lease_and_services() {
         let env = json!([

@@ -40,7 +40,7 @@ pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decis
     }
     match wish(metadata) {
         // A bad value does no harm where none is obeyed.
-        Err(denied) => by_hand(request).ok_or(denied),
+        Err(denied) => by_hand(request, settings).ok_or(denied),
         Ok(Wish::Elect(spec)) => elect(request, settings, &spec),
         Ok(Wish::KeepOut) => Ok(unlabelled(request, Reason::KeptOut)),
         Ok(Wish::Nothing) => {
@@ -58,11 +58,11 @@ pub(super) fn keeps_account(request: &Request<'_>, spec: &Spec) -> bool {
 }
 
 fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Decision, Denied> {
-    if let Some(decision) = by_hand(request) {
+    if let Some(decision) = by_hand(request, settings) {
         return Ok(decision);
     }
     let pod = request.object;
-    if template::sidecar(pod).is_some() {
+    if template::sidecar(pod, settings).is_some() {
         return Ok(unlabelled(request, Reason::Kept));
     }
     let named = pod.pointer("/metadata/name").and_then(Value::as_str);
@@ -77,9 +77,9 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
 }
 
 /// A pod that has its sidecar from its owner.
-fn by_hand(request: &Request<'_>) -> Option<Decision> {
+fn by_hand(request: &Request<'_>, settings: &Settings) -> Option<Decision> {
     let pod = request.object;
-    let sidecar = template::sidecar(pod).filter(|_| Record::on(pod).is_none())?;
+    let sidecar = template::sidecar(pod, settings).filter(|_| Record::on(pod).is_none())?;
     let mut decision = unlabelled(request, Reason::ByHand);
     let mut warnings = Warnings::default();
     warnings.by_hand(sidecar);

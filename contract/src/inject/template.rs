@@ -18,6 +18,7 @@ use super::{
 use crate::{
     annotations::Spec,
     names::{self, annotation},
+    sidecars::{is_sidecar, is_version_of},
     wording::quoted,
     workload::{self, Kind},
 };
@@ -264,15 +265,14 @@ fn selects_by_our_label(object: &Value) -> bool {
             .any(|expression| text(expression, "key") == Some(names::LABEL))
 }
 
-/// The name of the template's sidecar, which is known by its name, or by its image's as the Go
-/// original has it.
-pub(super) fn sidecar(template: &Value) -> Option<&str> {
+/// The name of the template's sidecar, which may be one of this cluster's by its image alone.
+pub(super) fn sidecar<'a>(template: &'a Value, settings: &Settings) -> Option<&'a str> {
     ["/spec/initContainers", "/spec/containers"]
         .into_iter()
         .flat_map(|list| items(template, list))
         .filter(|container| {
-            text(container, "name") == Some(names::CONTAINER)
-                || text(container, "image").is_some_and(is_originals)
+            is_sidecar(*container)
+                || text(container, "image").is_some_and(|it| is_version_of(it, &settings.image))
         })
         .find_map(|container| text(container, "name"))
 }
@@ -280,13 +280,6 @@ pub(super) fn sidecar(template: &Value) -> Option<&str> {
 /// The value of our label, with which a pod would be selected that is a mere copy.
 pub(super) fn label(template: &Value) -> Option<&str> {
     text(template.pointer("/metadata/labels")?, names::LABEL)
-}
-
-/// Whether the last part of an image's path, without tag and digest, is the product's name.
-fn is_originals(image: &str) -> bool {
-    let path = image.split('@').next().unwrap_or(image);
-    let last = path.rsplit('/').next().unwrap_or(path);
-    last.split(':').next() == Some(names::PRODUCT)
 }
 
 /// The patch of an object that makes `wanted` of its template.

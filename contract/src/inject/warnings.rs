@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    Request, mesh, pod,
+    Request, Settings, mesh, pod,
     ports::{self, Probe},
     template,
     token::Token,
@@ -35,7 +35,12 @@ const MOST_KEYS: usize = 8;
 pub(super) struct Warnings(Vec<String>);
 
 /// What can be said of an annotated object, whose template is `plain` without us, at any time.
-pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings {
+pub(super) fn of(
+    request: &Request<'_>,
+    settings: &Settings,
+    spec: &Spec,
+    plain: &Value,
+) -> Warnings {
     let mut warnings = Warnings::default();
     warnings.unknown_keys(request.object.get("metadata"), "");
     if request.kind == Kind::Pod {
@@ -56,7 +61,7 @@ pub(super) fn of(request: &Request<'_>, spec: &Spec, plain: &Value) -> Warnings 
         );
     }
     warnings.probes(spec, plain);
-    if template::sidecar(plain).is_none() {
+    if template::sidecar(plain, settings).is_none() {
         warnings.port(spec, plain);
     }
     warnings
