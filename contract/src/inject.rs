@@ -257,6 +257,9 @@ fn elect(request: &Request<'_>, settings: &Settings, spec: &Spec) -> Result<Deci
     };
     let mut warnings = warnings::of(request, settings, spec, &plain);
     if let Some(old) = carried_over(request, settings, &plain) {
+        if template::is_rewritten(template, old) {
+            warnings.rewritten();
+        }
         return Ok(changed(
             request,
             template,

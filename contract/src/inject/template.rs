@@ -267,14 +267,27 @@ fn selects_by_our_label(object: &Value) -> bool {
 
 /// The name of the template's sidecar, which may be one of this cluster's by its image alone.
 pub(super) fn sidecar<'a>(template: &'a Value, settings: &Settings) -> Option<&'a str> {
-    ["/spec/initContainers", "/spec/containers"]
-        .into_iter()
-        .flat_map(|list| items(template, list))
+    containers(template)
         .filter(|container| {
             is_sidecar(*container)
                 || text(container, "image").is_some_and(|it| is_version_of(it, &settings.image))
         })
         .find_map(|container| text(container, "name"))
+}
+
+/// Whether somebody changed our container, which both have.
+pub(super) fn is_rewritten(template: &Value, old: &Value) -> bool {
+    let ours = |template| {
+        containers(template).find(|container| text(container, "name") == Some(names::CONTAINER))
+    };
+    matches!((ours(template), ours(old)), (Some(now), Some(before)) if now != before)
+}
+
+/// All of them, those that come first before the others.
+fn containers(template: &Value) -> impl Iterator<Item = &Value> {
+    ["/spec/initContainers", "/spec/containers"]
+        .into_iter()
+        .flat_map(|list| items(template, list))
 }
 
 /// The value of our label, with which a pod would be selected that is a mere copy.

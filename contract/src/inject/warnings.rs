@@ -112,6 +112,17 @@ impl Warnings {
         ));
     }
 
+    pub(super) fn rewritten(&mut self) {
+        self.add(&format!(
+            "container {} stays as it was, for the webhook writes it: change it by annotations that \
+             begin with {}, such as {} or {}",
+            quoted(names::CONTAINER),
+            names::PREFIX,
+            annotation::LOG_LEVEL,
+            annotation::MEMORY_LIMIT
+        ));
+    }
+
     pub(super) fn label(&mut self) {
         self.add(&format!(
             "label {} is taken out of the new pod: its value is the pod's own name, and its sidecar \
