@@ -160,11 +160,17 @@ pub fn parse(metadata: Option<&Value>) -> Result<Wish, Vec<AnnotationError>> {
 /// The Services that an object claims, even where another annotation cannot be obeyed: a Service
 /// is given up because somebody said so, not for a misspelt number.
 pub fn services(metadata: Option<&Value>) -> Option<Services> {
-    let text = |key| annotations(metadata)?.get(key)?.as_str();
-    if text(annotation::INJECT) == Some("false") {
+    if says(metadata, annotation::INJECT, "false") {
         return None;
     }
-    Services::parse(text(annotation::SERVICE)?).ok()
+    let services = annotations(metadata)?.get(annotation::SERVICE)?.as_str();
+    Services::parse(services?).ok()
+}
+
+/// Whether an annotation has this value.
+pub(crate) fn says(metadata: Option<&Value>, key: &str, value: &str) -> bool {
+    let written = annotations(metadata).and_then(|annotations| annotations.get(key)?.as_str());
+    written == Some(value)
 }
 
 /// Whether a user may write this key.

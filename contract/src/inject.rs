@@ -182,12 +182,14 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     }
     match wish(metadata)? {
         Wish::Elect(spec) => elect(request, settings, &spec),
-        Wish::KeepOut => Ok(take_out(request, Reason::KeptOut)),
+        Wish::KeepOut => Ok(Decision {
+            warnings: warnings::kept_out(request),
+            ..take_out(request, Reason::KeptOut)
+        }),
         Wish::Nothing => {
             lease::check_template(request)?;
-            let template = workload::template(request.kind, request.object);
             Ok(Decision {
-                warnings: warnings::without_service(metadata, template),
+                warnings: warnings::without_service(request),
                 ..take_out(request, Reason::NotAnnotated)
             })
         }

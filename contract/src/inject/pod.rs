@@ -45,7 +45,7 @@ pub(super) fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decis
         Ok(Wish::KeepOut) => Ok(unlabelled(request, Reason::KeptOut)),
         Ok(Wish::Nothing) => {
             let mut decision = unlabelled(request, Reason::NotAnnotated);
-            let more = warnings::without_service(metadata, None);
+            let more = warnings::without_service(request);
             decision.warnings.extend(more);
             Ok(decision)
         }

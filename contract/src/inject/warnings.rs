@@ -69,22 +69,32 @@ pub(super) fn of(
 
 /// What can be said of annotations none of which names a Service, and of those of the object's
 /// template: its pods are made by a controller, to which nobody listens.
-pub(super) fn without_service(metadata: Option<&Value>, template: Option<&Value>) -> Vec<String> {
+pub(super) fn without_service(request: &Request<'_>) -> Vec<String> {
     let mut warnings = Warnings::default();
+    let metadata = request.object.get("metadata");
     warnings.unknown_keys(metadata, "");
     warnings.ineffective(metadata);
-    let of_pods = template.and_then(|template| template.get("metadata"));
-    warnings.unknown_keys(of_pods, " on the template");
-    match annotations::parse(of_pods) {
-        Ok(Wish::Nothing) => warnings.ineffective(of_pods),
-        Ok(Wish::Elect(_) | Wish::KeepOut) => {}
-        Err(errors) => {
-            for error in errors {
-                warnings.add(&format!("no pod of the template can be created: {error}"));
-            }
+    if request.kind != Kind::Pod {
+        let of_pods = of_pods(request);
+        warnings.unknown_keys(of_pods, " on the template");
+        if annotations::parse(of_pods) == Ok(Wish::Nothing) {
+            warnings.ineffective(of_pods);
         }
+        warnings.pods(request);
     }
     warnings.list()
+}
+
+/// What can be said of a workload that is kept out: its template may ask for an election by itself.
+pub(super) fn kept_out(request: &Request<'_>) -> Vec<String> {
+    let mut warnings = Warnings::default();
+    warnings.pods(request);
+    warnings.list()
+}
+
+/// The metadata with which a workload's pods are created.
+fn of_pods<'a>(request: &Request<'a>) -> Option<&'a Value> {
+    workload::template(request.kind, request.object)?.get("metadata")
 }
 
 /// What can be said of an annotation at this place of an object whose pods end.
@@ -129,6 +139,27 @@ impl Warnings {
              sets it",
             names::LABEL
         ));
+    }
+
+    /// What becomes of pods whose template alone asks for an election, if anything does.
+    fn pods(&mut self, request: &Request<'_>) {
+        let metadata = request.object.get("metadata");
+        match annotations::parse(of_pods(request)) {
+            Ok(Wish::Elect(_)) if annotations::says(metadata, annotation::INJECT, "false") => {
+                self.add(&format!(
+                    "annotation {} on the {} keeps no sidecar out of its pods, for the template's own annotations \
+                     ask for one: write \"false\" on the template too",
+                    annotation::INJECT,
+                    request.kind.as_str()
+                ));
+            }
+            Ok(_) => {}
+            Err(errors) => {
+                for error in errors {
+                    self.add(&format!("no pod of the template can be created: {error}"));
+                }
+            }
+        }
     }
 
     /// Known keys beside which no Service is named.

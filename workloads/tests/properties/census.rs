@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::case::{Case, always, annotated, count};
 
 /// A part of each warning there is.
-const WARNINGS: [&str; 26] = [
+const WARNINGS: [&str; 27] = [
     "does not exist",
     "has no selector",
     "ExternalName",
@@ -40,6 +40,7 @@ const WARNINGS: [&str; 26] = [
     "any token that it mounts",
     "this dry run does not make it",
     "is taken out of the new pod",
+    "keeps no sidecar out of its pods",
     "has no effect without",
     "has no effect on a pod of a Job",
 ];
