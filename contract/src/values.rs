@@ -221,10 +221,12 @@ impl Start {
     /// What may be written.
     pub const FORM: &'static str = "closed or open";
 
+    pub(crate) const CLOSED: &'static str = "closed";
+
     /// Checks `text`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         match text {
-            "closed" => Ok(Self::Closed),
+            Self::CLOSED => Ok(Self::Closed),
             "open" => Ok(Self::Open),
             _ => Err(ValueError(Self::FORM)),
         }

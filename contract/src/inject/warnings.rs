@@ -15,7 +15,7 @@ use crate::{
     annotations::{self, Spec, Wish},
     facts::{Selecting, ServiceFact},
     names::{self, annotation},
-    values::{AccountName, ServiceName},
+    values::{AccountName, ServiceName, Start},
     wording::{quoted, shortened},
     workload::{self, Ending, Kind},
 };
@@ -52,6 +52,7 @@ pub(super) fn of(
         warnings.unknown_keys(plain.get("metadata"), " on the template");
         warnings.overruled(request, plain);
     }
+    warnings.start(request);
     for service in spec.services.iter() {
         warnings.service(request, service, plain);
     }
@@ -195,6 +196,19 @@ impl Warnings {
                 "annotation {key} on the template has no effect, for the {}'s own annotations count: \
                  write it there",
                 request.kind.as_str()
+            ));
+        }
+    }
+
+    /// A Service that is to be closed, and cannot be yet.
+    fn start(&mut self, request: &Request<'_>) {
+        let metadata = request.object.get("metadata");
+        if annotations::says(metadata, annotation::START, Start::CLOSED) {
+            self.add(&format!(
+                "annotation {} is {}, which is not obeyed yet: before the first leader every ready pod gets \
+                 traffic; let the application serve only while its /leader says isLeader",
+                annotation::START,
+                quoted(Start::CLOSED)
             ));
         }
     }

@@ -15,10 +15,11 @@ use serde_json::Value;
 use crate::case::{Case, always, annotated, count};
 
 /// A part of each warning there is.
-const WARNINGS: [&str; 27] = [
+const WARNINGS: [&str; 28] = [
     "does not exist",
     "has no selector",
     "ExternalName",
+    "which is not obeyed yet",
     "is headless",
     "spec.serviceName too",
     "is claimed by",
