@@ -1,0 +1,193 @@
+//! Reads annotations one by one, and notes each value that cannot be obeyed.
+//!
+//! Must not know: on which object they stand.
+
+use serde_json::{Map, Value};
+
+use super::{Resources, Services, Spec, Wish};
+use crate::{
+    names::{self, annotation},
+    reference::{Key, key},
+    values::{
+        AccountName, ContainerName, LeaseName, LogLevel, Port, Quantity, Start, Timing, ValueError,
+    },
+    wording::quoted,
+};
+
+/// An annotation that cannot be obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("annotation {key} is {}: {reason}", quoted(.value))]
+pub struct AnnotationError {
+    /// The whole key.
+    pub key: &'static str,
+    /// What was written.
+    pub value: String,
+    /// What is wrong and what to write.
+    pub reason: String,
+}
+
+/// What annotations come to that name a Service, somehow.
+pub(super) fn read(annotations: &Map<String, Value>) -> Result<Wish, Vec<AnnotationError>> {
+    let mut reader = Reader {
+        annotations,
+        errors: Vec::new(),
+    };
+    let inject = reader.read(&key::INJECT, parse_inject);
+    if reader.errors.is_empty() && inject == Some(false) {
+        return Ok(Wish::KeepOut);
+    }
+    let services = reader.read(&key::SERVICE, Services::parse);
+    let spec = services.and_then(|services| reader.spec(services));
+    match spec {
+        Some(spec) if reader.errors.is_empty() => Ok(Wish::Elect(Box::new(spec))),
+        _ => Err(reader.errors),
+    }
+}
+
+struct Reader<'a> {
+    annotations: &'a Map<String, Value>,
+    errors: Vec<AnnotationError>,
+}
+
+impl Reader<'_> {
+    /// The parsed value; None where it is absent, or bad and noted.
+    fn read<T, E: ToString>(
+        &mut self,
+        key: &Key,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let value = self.annotations.get(key.name)?.as_str().unwrap_or_default();
+        match parse(value) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                let reason = error.to_string();
+                self.errors.push(AnnotationError {
+                    key: key.name,
+                    value: value.to_owned(),
+                    reason,
+                });
+                None
+            }
+        }
+    }
+
+    fn spec(&mut self, services: Services) -> Option<Spec> {
+        let lease = self
+            .read(&key::LEASE, LeaseName::parse)
+            .or_else(|| LeaseName::parse(&names::default_name(services.first().as_str())).ok())?;
+        let spec = Spec {
+            lease,
+            services,
+            container: self.read(&key::CONTAINER, ContainerName::parse),
+            port: self.read(&key::PORT, Port::parse).unwrap_or_default(),
+            port_is_written: self.annotations.contains_key(annotation::PORT),
+            notify_port: self.read(&key::NOTIFY_PORT, Port::parse),
+            timing: self
+                .read(&key::LEASE_DURATION, Timing::parse)
+                .unwrap_or_default(),
+            account: self.read(&key::SERVICE_ACCOUNT, AccountName::parse),
+            start: self.read(&key::START, Start::parse).unwrap_or_default(),
+            log_level: self.read(&key::LOG_LEVEL, LogLevel::parse),
+            resources: Resources {
+                cpu_request: self.read(&key::CPU_REQUEST, Quantity::parse),
+                memory_request: self.read(&key::MEMORY_REQUEST, Quantity::parse),
+                cpu_limit: self.read(&key::CPU_LIMIT, Quantity::parse),
+                memory_limit: self.read(&key::MEMORY_LIMIT, Quantity::parse),
+            },
+        };
+        self.not_itself(&spec);
+        let resources = &spec.resources;
+        self.not_above(
+            annotation::CPU_REQUEST,
+            resources.cpu_request.as_ref(),
+            resources.cpu_limit.as_ref(),
+        );
+        self.not_above(
+            annotation::MEMORY_REQUEST,
+            resources.memory_request.as_ref(),
+            resources.memory_limit.as_ref(),
+        );
+        Some(spec)
+    }
+
+    /// A sidecar that tells itself tells nobody.
+    fn not_itself(&mut self, spec: &Spec) {
+        if spec.notify_port == Some(spec.port) {
+            self.errors.push(AnnotationError {
+                key: annotation::NOTIFY_PORT,
+                value: spec.port.number().to_string(),
+                reason: "it is the sidecar's own port: write the application's".to_owned(),
+            });
+        }
+    }
+
+    fn not_above(
+        &mut self,
+        key: &'static str,
+        request: Option<&Quantity>,
+        limit: Option<&Quantity>,
+    ) {
+        let (Some(request), Some(limit)) = (request, limit) else {
+            return;
+        };
+        if request > limit {
+            self.errors.push(AnnotationError {
+                key,
+                value: request.as_str().to_owned(),
+                reason: format!(
+                    "it exceeds the limit, {}: write at most that",
+                    limit.as_str()
+                ),
+            });
+        }
+    }
+}
+
+fn parse_inject(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(ValueError(key::INJECT.form)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn errors(annotations: &Value) -> Vec<String> {
+        read(annotations.as_object().unwrap())
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_bad_value_is_named_at_once() {
+        let errors = errors(&json!({
+            annotation::SERVICE: "web,",
+            annotation::INJECT: "no",
+        }));
+        assert_eq!(
+            errors,
+            [
+                "annotation service-leader-election/inject is \"no\": write \"true\" or \"false\"",
+                "annotation service-leader-election/service is \"web,\": \"\" in it: write at most 63 \
+                 lower case letters, digits and '-', a letter first and no '-' last",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_above_its_limit_cannot_be_obeyed() {
+        let errors = errors(&json!({
+            annotation::SERVICE: "web",
+            annotation::MEMORY_REQUEST: "1Gi",
+            annotation::MEMORY_LIMIT: "64Mi",
+        }));
+        assert_eq!(errors.len(), 1);
+    }
+}
