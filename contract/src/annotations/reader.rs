@@ -11,16 +11,16 @@ use crate::{
     values::{
         AccountName, ContainerName, LeaseName, LogLevel, Port, Quantity, Start, Timing, ValueError,
     },
-    wording::quoted,
+    wording::{quoted, shortened},
 };
 
 /// An annotation that cannot be obeyed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("annotation {key} is {}: {reason}", quoted(.value))]
+#[error("annotation {key} is {value}: {reason}")]
 pub struct AnnotationError {
     /// The whole key.
     pub key: &'static str,
-    /// What was written.
+    /// What was written, as it is told.
     pub value: String,
     /// What is wrong and what to write.
     pub reason: String,
@@ -56,19 +56,49 @@ impl Reader<'_> {
         key: &Key,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let value = self.annotations.get(key.name)?.as_str().unwrap_or_default();
-        match parse(value) {
+        let text = match self.annotations.get(key.name)? {
+            Value::String(text) => text.as_str(),
+            // So the API server reads it.
+            Value::Null => "",
+            other => {
+                self.no_text(key, other);
+                return None;
+            }
+        };
+        match parse(text) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let reason = error.to_string();
-                self.errors.push(AnnotationError {
-                    key: key.name,
-                    value: value.to_owned(),
-                    reason,
-                });
+                self.wrong(key.name, text, error.to_string());
                 None
             }
         }
+    }
+
+    fn wrong(&mut self, key: &'static str, value: &str, reason: impl Into<String>) {
+        self.errors.push(AnnotationError {
+            key,
+            value: quoted(value),
+            reason: reason.into(),
+        });
+    }
+
+    /// What YAML takes for something else than the text that it must be.
+    fn no_text(&mut self, key: &Key, value: &Value) {
+        let (value, reason) = match value {
+            Value::Array(_) | Value::Object(_) => {
+                ("no text".to_owned(), format!("write {}", key.form))
+            }
+            other => {
+                let written = shortened(&other.to_string(), 64);
+                let reason = format!("write {}", quoted(&written));
+                (format!("{written} without quotes"), reason)
+            }
+        };
+        self.errors.push(AnnotationError {
+            key: key.name,
+            value,
+            reason,
+        });
     }
 
     fn spec(&mut self, services: Services) -> Option<Spec> {
@@ -113,11 +143,11 @@ impl Reader<'_> {
     /// A sidecar that tells itself tells nobody.
     fn not_itself(&mut self, spec: &Spec) {
         if spec.notify_port == Some(spec.port) {
-            self.errors.push(AnnotationError {
-                key: annotation::NOTIFY_PORT,
-                value: spec.port.number().to_string(),
-                reason: "it is the sidecar's own port: write the application's".to_owned(),
-            });
+            self.wrong(
+                annotation::NOTIFY_PORT,
+                &spec.port.number().to_string(),
+                "it is the sidecar's own port: write the application's",
+            );
         }
     }
 
@@ -131,14 +161,11 @@ impl Reader<'_> {
             return;
         };
         if request > limit {
-            self.errors.push(AnnotationError {
-                key,
-                value: request.as_str().to_owned(),
-                reason: format!(
-                    "it exceeds the limit, {}: write at most that",
-                    limit.as_str()
-                ),
-            });
+            let reason = format!(
+                "it exceeds the limit, {}: write at most that",
+                limit.as_str()
+            );
+            self.wrong(key, request.as_str(), reason);
         }
     }
 }
@@ -179,6 +206,29 @@ mod tests {
                  lower case letters, digits and '-', a letter first and no '-' last",
             ]
         );
+    }
+
+    #[test]
+    fn a_value_without_quotes_is_told_as_it_stands() {
+        let errors = errors(&json!({
+            annotation::SERVICE: "web",
+            annotation::PORT: 9000,
+            annotation::LEASE_DURATION: 12.5,
+            annotation::INJECT: true,
+            annotation::CONTAINER: ["app"],
+            annotation::LEASE: null,
+        }));
+        let beginnings = [
+            "annotation service-leader-election/inject is true without quotes: write \"true\"",
+            "annotation service-leader-election/lease is \"\": write at most 253",
+            "annotation service-leader-election/container is no text: write at most 63",
+            "annotation service-leader-election/port is 9000 without quotes: write \"9000\"",
+            "annotation service-leader-election/lease-duration is 12.5 without quotes: write \"12.5\"",
+        ];
+        assert_eq!(errors.len(), beginnings.len(), "{errors:?}");
+        for (error, begins) in errors.iter().zip(beginnings) {
+            assert!(error.starts_with(begins), "{error}");
+        }
     }
 
     #[test]
