@@ -159,8 +159,8 @@ pub(crate) mod key {
         form: Quantity::FORM,
         absent: Absent::Value(sidecar::MEMORY_LIMIT),
         example: "128Mi",
-        meaning: "The most memory that the sidecar may use. At least what it requests; a higher \
-                  request raises the default.",
+        meaning: "The most memory that the sidecar may use, 8Mi or more. At least what it requests; a \
+                  higher request raises the default.",
     };
     pub(crate) const INJECT: Key = Key {
         name: annotation::INJECT,

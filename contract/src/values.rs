@@ -261,6 +261,11 @@ impl Quantity {
         &self.text
     }
 
+    /// How many whole units it is: cores, or bytes.
+    pub(crate) fn whole(&self) -> u128 {
+        self.nano / NANO
+    }
+
     /// In units of 10^-9. None: not a quantity, or out of all proportion.
     fn nano(text: &str) -> Option<u128> {
         let number_ends = text
@@ -284,9 +289,10 @@ impl PartialOrd for Quantity {
     }
 }
 
+const NANO: u128 = 1_000_000_000;
+
 /// How many units of 10^-9 one of `suffix` is.
 fn scale(suffix: &str) -> Option<u128> {
-    const NANO: u128 = 1_000_000_000;
     let decimal = |power: u32| Some(10_u128.pow(power));
     let binary = |power: u32| Some(NANO << (10 * power));
     match suffix {

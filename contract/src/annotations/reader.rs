@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Resources, Services, Spec, Wish};
 use crate::{
+    inject::sidecar,
     names::{self, annotation},
     reference::{Key, key},
     values::{
@@ -137,6 +138,16 @@ impl Reader<'_> {
             resources.memory_request.as_ref(),
             resources.memory_limit.as_ref(),
         );
+        self.not_too_little(
+            annotation::MEMORY_REQUEST,
+            resources.memory_request.as_ref(),
+            None,
+        );
+        self.not_too_little(
+            annotation::MEMORY_LIMIT,
+            resources.memory_limit.as_ref(),
+            Quantity::parse(sidecar::LEAST_MEMORY_LIMIT).ok().as_ref(),
+        );
         Some(spec)
     }
 
@@ -167,6 +178,27 @@ impl Reader<'_> {
             );
             self.wrong(key, request.as_str(), reason);
         }
+    }
+
+    /// So little memory is a slip of the unit.
+    fn not_too_little(
+        &mut self,
+        key: &'static str,
+        memory: Option<&Quantity>,
+        least: Option<&Quantity>,
+    ) {
+        let Some(memory) = memory else {
+            return;
+        };
+        let reason = match (memory.whole(), least) {
+            (0, _) => "it is less than a byte: write Mi for the unit, as in 64Mi".to_owned(),
+            (bytes, Some(least)) if memory < least => format!(
+                "it is {bytes} bytes, and the sidecar needs {}: write at least that, such as 64Mi",
+                least.as_str()
+            ),
+            _ => return,
+        };
+        self.wrong(key, memory.as_str(), reason);
     }
 }
 
@@ -239,5 +271,27 @@ mod tests {
             annotation::MEMORY_LIMIT: "64Mi",
         }));
         assert_eq!(errors.len(), 1);
+    }
+
+    #[test]
+    fn memory_in_which_nothing_runs_is_a_slip_of_the_unit() {
+        let errors = |request, limit| {
+            let service = (annotation::SERVICE.to_owned(), json!("web"));
+            let request = (annotation::MEMORY_REQUEST.to_owned(), json!(request));
+            let limit = (annotation::MEMORY_LIMIT.to_owned(), json!(limit));
+            read(&[service, request, limit].into_iter().collect()).map_or_else(|it| it.len(), |_| 0)
+        };
+        for (request, limit, expected) in [
+            ("1Mi", "8Mi", 0),
+            ("64", "8388608", 0),
+            ("1", "8388607", 1),
+            ("1", "64", 1),
+            ("1", "1k", 1),
+            ("64m", "64Mi", 1),
+            ("64m", "64m", 2),
+            ("0.5", "0.5Gi", 1),
+        ] {
+            assert_eq!(errors(request, limit), expected, "{request} {limit}");
+        }
     }
 }

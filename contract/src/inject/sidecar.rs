@@ -21,6 +21,10 @@ pub(crate) const CPU_REQUEST: &str = "10m";
 pub(crate) const MEMORY_REQUEST: &str = "16Mi";
 pub(crate) const MEMORY_LIMIT: &str = "64Mi";
 
+/// The least limit with which it runs: the most that it may take beside its program is 3 MB
+/// (docs/performance.md).
+pub(crate) const LEAST_MEMORY_LIMIT: &str = "8Mi";
+
 /// The image's own user, as its Dockerfile has it.
 const USER: u32 = 65532;
 
