@@ -11,6 +11,9 @@ use crate::{
     values::ServiceName,
 };
 
+/// Linkerd's annotation of a pod or a namespace, with the inbound ports that it leaves alone.
+pub(crate) const LINKERD_SKIPS: &str = "config.linkerd.io/skip-inbound-ports";
+
 /// What is known of one Service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ServiceFact {
@@ -71,12 +74,15 @@ impl ServiceFact {
 }
 
 /// The service meshes whose proxies a namespace asks for in its pods, where they do not say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meshes {
     /// Istio, by `istio-injection` or a revision.
     pub istio: bool,
     /// Linkerd.
     pub linkerd: bool,
+    /// The inbound ports that Linkerd leaves alone where a pod does not say which. Istio reads such a list
+    /// of pods alone.
+    pub linkerd_skips: Option<String>,
 }
 
 impl Meshes {
@@ -95,6 +101,7 @@ impl Meshes {
                 text("annotations", "linkerd.io/inject"),
                 Some("enabled" | "ingress")
             ),
+            linkerd_skips: text("annotations", LINKERD_SKIPS).map(str::to_owned),
         }
     }
 }
@@ -138,7 +145,7 @@ impl Facts {
     }
 
     /// What the namespace asks for; None: that is not known.
-    pub fn meshes(&self) -> Option<Meshes> {
-        self.meshes
+    pub fn meshes(&self) -> Option<&Meshes> {
+        self.meshes.as_ref()
     }
 }

@@ -88,7 +88,8 @@ pub(crate) mod key {
         absent: Absent::Value("28086"),
         example: "9000",
         meaning: "The sidecar's port, which answers who leads. Choose another where a container has \
-                  this one, or with hostNetwork.",
+                  this one, or with hostNetwork. Beside Istio or Linkerd it is added to the ports that \
+                  the template's own annotation tells the mesh to leave alone, or the namespace's.",
     };
     pub(crate) const NOTIFY_PORT: Key = Key {
         name: annotation::NOTIFY_PORT,

@@ -39,7 +39,7 @@ impl Known {
     pub(crate) fn meshes(&self, namespace: &str) -> Option<Meshes> {
         let namespaces = self.namespaces.read();
         let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
-        namespaces.of("", namespace).copied()
+        namespaces.of("", namespace).cloned()
     }
 
     /// Notes what the watch of the Services brought.

@@ -55,7 +55,12 @@ pub fn facts() -> impl Strategy<Value = Facts> {
 
 /// What a namespace asks for, where that is known.
 fn meshes() -> impl Strategy<Value = Meshes> {
-    (any::<bool>(), any::<bool>()).prop_map(|(istio, linkerd)| Meshes { istio, linkerd })
+    let skips = option::of(select(vec!["25,587", "", "28000-29000", "x"]));
+    (any::<bool>(), any::<bool>(), skips).prop_map(|(istio, linkerd, skips)| Meshes {
+        istio,
+        linkerd,
+        linkerd_skips: skips.map(str::to_owned),
+    })
 }
 
 fn fact() -> impl Strategy<Value = ServiceFact> {

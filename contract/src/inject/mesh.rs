@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::record::{Rewritten, has_named};
-use crate::facts::Meshes;
+use crate::facts::{LINKERD_SKIPS, Meshes};
 
 /// A mesh, by what it reads in a template's metadata.
 struct Mesh {
@@ -17,9 +17,11 @@ struct Mesh {
     /// The label that asks for it whatever its value is.
     revision: Option<&'static str>,
     /// Whether the namespace asks, which counts where the template says nothing.
-    by_namespace: fn(Meshes) -> bool,
+    by_namespace: fn(&Meshes) -> bool,
     /// The annotation with the ports to leave alone.
     ports: &'static str,
+    /// Those of the namespace, which count where the template has no such annotation.
+    of_namespace: fn(&Meshes) -> Option<&str>,
     /// The init container that redirects, once the mesh has been at a pod.
     redirects: &'static str,
 }
@@ -31,6 +33,7 @@ const MESHES: [Mesh; 2] = [
         revision: Some("istio.io/rev"),
         by_namespace: |meshes| meshes.istio,
         ports: "traffic.sidecar.istio.io/excludeInboundPorts",
+        of_namespace: |_| None,
         redirects: "istio-init",
     },
     Mesh {
@@ -38,7 +41,8 @@ const MESHES: [Mesh; 2] = [
         values: &["enabled", "ingress"],
         revision: None,
         by_namespace: |meshes| meshes.linkerd,
-        ports: "config.linkerd.io/skip-inbound-ports",
+        ports: LINKERD_SKIPS,
+        of_namespace: |meshes| meshes.linkerd_skips.as_deref(),
         redirects: "linkerd-init",
     },
 ];
@@ -48,28 +52,27 @@ const MESHES: [Mesh; 2] = [
 pub(super) fn left_alone(
     metadata: &Map<String, Value>,
     port: u16,
-    namespace: Option<Meshes>,
+    namespace: Option<&Meshes>,
     before: &[Rewritten],
 ) -> Vec<Rewritten> {
-    MESHES
-        .into_iter()
-        .filter(|mesh| {
-            mesh.is_asked_for(metadata).unwrap_or_else(|| {
-                namespace.map_or_else(
-                    || before.iter().any(|rewritten| rewritten.key == mesh.ports),
-                    mesh.by_namespace,
-                )
-            })
+    let written = |mesh: Mesh| {
+        let before = before.iter().find(|rewritten| rewritten.key == mesh.ports);
+        let by_namespace = || namespace.map_or(before.is_some(), mesh.by_namespace);
+        if !mesh.is_asked_for(metadata).unwrap_or_else(by_namespace) {
+            return None;
+        }
+        let own = text(metadata, "annotations", mesh.ports);
+        let list = own.or_else(|| match namespace {
+            Some(namespace) => (mesh.of_namespace)(namespace),
+            None => before.map(Rewritten::list_without_port),
+        });
+        Some(Rewritten {
+            key: mesh.ports.to_owned(),
+            value: with_port(list.unwrap_or_default(), port)?,
+            before: own.map(str::to_owned),
         })
-        .filter_map(|mesh| {
-            let before = text(metadata, "annotations", mesh.ports);
-            Some(Rewritten {
-                key: mesh.ports.to_owned(),
-                value: with_port(before.unwrap_or_default(), port)?,
-                before: before.map(str::to_owned),
-            })
-        })
-        .collect()
+    };
+    MESHES.into_iter().filter_map(written).collect()
 }
 
 /// The container of a mesh that has been at this pod before us and redirects this port, and the
@@ -126,6 +129,8 @@ fn with_port(list: &str, port: u16) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -154,6 +159,36 @@ mod tests {
         let none = Map::new();
         let written = |namespace| left_alone(&none, 28086, namespace, &before);
         assert_eq!(written(None), before);
-        assert_eq!(written(Some(Meshes::default())), []);
+        assert_eq!(written(Some(&Meshes::default())), []);
+    }
+
+    #[test]
+    fn the_list_of_the_namespace_goes_on_counting_where_the_template_has_none() {
+        let namespace = |skips: Option<&str>| Meshes {
+            linkerd: true,
+            linkerd_skips: skips.map(str::to_owned),
+            ..Meshes::default()
+        };
+        let none = Map::new();
+        let list = |port, namespace: Option<&Meshes>, before: &[Rewritten]| {
+            let written = left_alone(&none, port, namespace, before).pop();
+            written.map(|it| (it.value, it.before))
+        };
+        let skips = namespace(Some("25,587"));
+        let expected = Some(("25,587,28086".to_owned(), None));
+        assert_eq!(list(28086, Some(&skips), &[]), expected);
+        let covering = namespace(Some("25,28000-29000"));
+        assert_eq!(list(28086, Some(&covering), &[]), None);
+        let before = left_alone(&none, 9000, Some(&skips), &[]);
+        assert_eq!(list(28086, None, &before), expected);
+        let own = json!({ "annotations": { LINKERD_SKIPS: "80" } });
+        let written = left_alone(own.as_object().unwrap(), 28086, Some(&skips), &[]);
+        assert_eq!(written[0].value, "80,28086");
+        let istio = Meshes {
+            istio: true,
+            ..namespace(Some("25"))
+        };
+        let written = left_alone(&none, 28086, Some(&istio), &[]);
+        assert_eq!(written[0].value, "28086");
     }
 }

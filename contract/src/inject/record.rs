@@ -50,6 +50,11 @@ pub(super) struct Rewritten {
 }
 
 impl Rewritten {
+    /// The list less the port, which was put last.
+    pub(super) fn list_without_port(&self) -> &str {
+        self.value.rsplit_once(',').map_or("", |(list, _)| list)
+    }
+
     fn take_back(&self, annotations: &mut Map<String, Value>) {
         if annotations.get(&self.key).and_then(Value::as_str) != Some(&self.value) {
             return;

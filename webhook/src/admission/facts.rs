@@ -34,7 +34,8 @@ pub(crate) async fn facts(
     let meshes = async {
         match known.meshes(namespace) {
             Some(meshes) => Some(meshes),
-            None => look_for_meshes(cluster, namespace).await,
+            // Seldom, so that it need not stand in every admission.
+            None => Box::pin(look_for_meshes(cluster, namespace)).await,
         }
     };
     let (services, meshes) = future::join(future::join_all(services), meshes).await;

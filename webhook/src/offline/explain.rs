@@ -233,10 +233,10 @@ fn known(service: &ServiceName, facts: &Facts) -> String {
 }
 
 /// What the namespace asks for.
-fn asks_for(meshes: Option<Meshes>) -> &'static str {
+fn asks_for(meshes: Option<&Meshes>) -> &'static str {
     match meshes {
         None => "the namespace: nothing, so the template alone says which service mesh it is in",
-        Some(Meshes { istio, linkerd }) => match (istio, linkerd) {
+        Some(Meshes { istio, linkerd, .. }) => match (istio, linkerd) {
             (false, false) => "the namespace: it asks for no service mesh",
             (true, false) => "the namespace: it asks for Istio's proxy",
             (false, true) => "the namespace: it asks for Linkerd's proxy",

@@ -88,7 +88,7 @@ impl Surroundings {
             facts.note(name, claimed(self.service(&here, name), others));
         }
         if let Some(meshes) = self.namespaces.get(&here) {
-            facts.note_meshes(*meshes);
+            facts.note_meshes(meshes.clone());
         }
         facts
     }
