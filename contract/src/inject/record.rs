@@ -55,12 +55,21 @@ impl Rewritten {
         self.value.rsplit_once(',').map_or("", |(list, _)| list)
     }
 
+    /// What a user made of the list since then stays, less the port.
     fn take_back(&self, annotations: &mut Map<String, Value>) {
-        if annotations.get(&self.key).and_then(Value::as_str) != Some(&self.value) {
+        let Some(list) = annotations.get(&self.key).and_then(Value::as_str) else {
             return;
-        }
-        match &self.before {
-            Some(before) => annotations.insert(self.key.clone(), Value::from(before.as_str())),
+        };
+        let left = if *list == self.value {
+            self.before.clone()
+        } else {
+            let port = self.value.rsplit(',').next();
+            let others = list.split(',').filter(|item| Some(item.trim()) != port);
+            let others: Vec<_> = others.collect();
+            Some(others.join(",")).filter(|left| !left.is_empty() || list.is_empty())
+        };
+        match left {
+            Some(left) => annotations.insert(self.key.clone(), Value::from(left)),
             None => annotations.remove(&self.key),
         };
     }
@@ -226,5 +235,45 @@ fn is_named(item: &Value, name: &str) -> bool {
 fn remove_if(map: &mut Map<String, Value>, key: &str, condition: impl FnOnce(&Value) -> bool) {
     if map.get(key).is_some_and(condition) {
         map.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is left of a list that injection had written, and a user has since.
+    fn left(before: Option<&str>, value: &str, now: &str) -> Option<String> {
+        let rewritten = Rewritten {
+            key: "ports".to_owned(),
+            value: value.to_owned(),
+            before: before.map(str::to_owned),
+        };
+        let mut annotations = Map::from_iter([("ports".to_owned(), json!(now))]);
+        rewritten.take_back(&mut annotations);
+        let left = annotations.get("ports")?.as_str();
+        left.map(str::to_owned)
+    }
+
+    #[test]
+    fn a_list_that_a_user_has_changed_since_loses_the_port_alone() {
+        for (before, value, now, expected) in [
+            (Some("80"), "80,28086", "80,28086", Some("80")),
+            (Some("80"), "80,28086", "80,28086,9000", Some("80,9000")),
+            (Some("80"), "80,28086", "28086, 9000", Some(" 9000")),
+            (Some("80"), "80,28086", "80,9000", Some("80,9000")),
+            (Some("80"), "80,28086", "28000-29000", Some("28000-29000")),
+            (Some("80"), "80,28086", "", Some("")),
+            (Some(""), "28086", "28086", Some("")),
+            (None, "28086", "28086", None),
+            (None, "28086", "28086,9000", Some("9000")),
+            (None, "25,28086", "25,28086", None),
+            (None, "25,28086", "25,28086,9000", Some("25,9000")),
+            (Some("80"), "80,28086", "28086", None),
+        ] {
+            assert_eq!(left(before, value, now).as_deref(), expected, "{now}");
+        }
     }
 }
