@@ -92,6 +92,20 @@ impl Kind {
         }
     }
 
+    /// The labels that its controller puts on each pod, beside the template's.
+    pub(crate) fn labels_of_its_controller(self) -> &'static [&'static str] {
+        match self {
+            Self::Deployment => &["pod-template-hash"],
+            Self::StatefulSet => &[
+                "apps.kubernetes.io/pod-index",
+                "controller-revision-hash",
+                "statefulset.kubernetes.io/pod-name",
+            ],
+            Self::DaemonSet => &["controller-revision-hash", "pod-template-generation"],
+            Self::ReplicaSet | Self::Pod => &[],
+        }
+    }
+
     /// How many pods the object asks for; None where a kind has no such number.
     pub fn replicas(self, object: &Value) -> Option<u64> {
         match self {

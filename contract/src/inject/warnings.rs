@@ -249,8 +249,10 @@ impl Warnings {
         plain: &Value,
     ) {
         let labels = plain.pointer("/metadata/labels");
+        let added = request.kind.labels_of_its_controller();
         let missing = selecting.labels.iter().find(|(key, value)| {
-            labels.and_then(|l| l.get(key)).and_then(Value::as_str) != Some(value)
+            !added.contains(&key.as_str())
+                && labels.and_then(|l| l.get(key)).and_then(Value::as_str) != Some(value)
         });
         if let Some((key, value)) = missing {
             let selected = quoted(&format!("{key}={value}"));
