@@ -69,7 +69,9 @@ pub(super) fn asking_who_leads(template: &Value, port: u16) -> impl Iterator<Ite
 }
 
 fn is_who_leads(get: &Value, container: &Value, port: u16) -> bool {
-    let path = text(get, "path").and_then(|path| path.split('?').next());
+    let path = text(get, "path").and_then(|path| path.split(['?', '#']).next());
+    // Kubelet puts the slash before a path that has none.
+    let path = path.map(|path| path.strip_prefix('/').unwrap_or(path));
     let named = |name: &str| {
         ports(container)
             .find(|entry| text(entry, "name") == Some(name))
@@ -77,7 +79,7 @@ fn is_who_leads(get: &Value, container: &Value, port: u16) -> bool {
                 number(entry, "containerPort") == Some(port)
             })
     };
-    path == Some("/ready")
+    path == Some("ready")
         && (number(get, "port") == Some(port) || text(get, "port").is_some_and(named))
 }
 
