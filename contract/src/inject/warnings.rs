@@ -16,7 +16,7 @@ use crate::{
     facts::{Selecting, ServiceFact},
     names::{self, annotation},
     values::{AccountName, ServiceName, Start},
-    wording::{quoted, shortened},
+    wording::{fitted, quoted, shortened},
     workload::{self, Ending, Kind},
 };
 
@@ -402,11 +402,12 @@ impl Warnings {
     }
 
     fn add(&mut self, text: &str) {
-        let line: String = text
+        let text: String = text
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MOST)
             .collect();
+        // What to do stands at the end. A line of all characters that there may be is one that was cut.
+        let line: String = fitted(&text, MOST - 1).chars().take(MOST).collect();
         if self.0.len() < AT_MOST && !self.0.contains(&line) {
             self.0.push(line);
         }
