@@ -182,10 +182,13 @@ pub fn decide(request: &Request<'_>, settings: &Settings) -> Result<Decision, De
     }
     match wish(metadata)? {
         Wish::Elect(spec) => elect(request, settings, &spec),
-        Wish::KeepOut => Ok(Decision {
-            warnings: warnings::kept_out(request),
-            ..take_out(request, Reason::KeptOut)
-        }),
+        Wish::KeepOut => {
+            lease::check_template(request)?;
+            Ok(Decision {
+                warnings: warnings::kept_out(request),
+                ..take_out(request, Reason::KeptOut)
+            })
+        }
         Wish::Nothing => {
             lease::check_template(request)?;
             Ok(Decision {

@@ -284,7 +284,7 @@ pub(super) fn is_rewritten(template: &Value, old: &Value) -> bool {
 }
 
 /// All of them, those that come first before the others.
-fn containers(template: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn containers(template: &Value) -> impl Iterator<Item = &Value> {
     ["/spec/initContainers", "/spec/containers"]
         .into_iter()
         .flat_map(|list| items(template, list))
