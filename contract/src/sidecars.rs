@@ -65,9 +65,11 @@ pub(crate) fn is_sidecar(container: &impl Container) -> bool {
             .all(|name| flag(container.words(), name).is_some())
 }
 
-/// Whether an image is one of these, in whatever version.
-pub(crate) fn is_version_of(image: &str, other: &str) -> bool {
-    repository(image) == repository(other)
+/// Whether a container that names a Service by a flag is of this image, in whatever version. Images of one
+/// path may be of other programs, told apart by their tags.
+pub(crate) fn is_version_of(image: &str, container: &impl Container) -> bool {
+    let names_a_service = flag(container.words(), SERVICE_FLAG).is_some();
+    names_a_service && repository(container.image()) == repository(image)
 }
 
 /// A flag's value on a command line, in each spelling that the sidecar takes.
@@ -149,7 +151,9 @@ mod tests {
             "example.org:5000/a/elector",
             "example.org:5000/a/elector:1@sha256:0",
         ] {
-            assert!(is_version_of(other, image), "{other}");
+            let container = json!({ "image": other, "args": ["-service-name=web"] });
+            assert!(is_version_of(image, &container), "{other}");
+            assert!(!is_version_of(image, &json!({ "image": other })), "{other}");
         }
         for other in [
             "",
@@ -157,7 +161,8 @@ mod tests {
             "example.org:5000/elector:2",
             "a/elector:2",
         ] {
-            assert!(!is_version_of(other, image), "{other}");
+            let container = json!({ "image": other, "args": ["-service-name=web"] });
+            assert!(!is_version_of(image, &container), "{other}");
         }
     }
 }

@@ -265,13 +265,10 @@ fn selects_by_our_label(object: &Value) -> bool {
             .any(|expression| text(expression, "key") == Some(names::LABEL))
 }
 
-/// The name of the template's sidecar, which may be one of this cluster's by its image alone.
+/// The name of the template's sidecar, which may be one of this cluster's by its image and a flag.
 pub(super) fn sidecar<'a>(template: &'a Value, settings: &Settings) -> Option<&'a str> {
     containers(template)
-        .filter(|container| {
-            is_sidecar(*container)
-                || text(container, "image").is_some_and(|it| is_version_of(it, &settings.image))
-        })
+        .filter(|it| is_sidecar(*it) || is_version_of(&settings.image, *it))
         .find_map(|container| text(container, "name"))
 }
 
