@@ -13,6 +13,16 @@ pub enum Holder {
     Foreign(String),
 }
 
+impl Holder {
+    /// `holderIdentity`: a sidecar's is its pod's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Candidate(identity) => identity.pod.as_str(),
+            Self::Foreign(name) => name,
+        }
+    }
+}
+
 /// The fields of a Lease that the protocol reads and writes. The others (`acquireTime`,
 /// `renewTime`, the user's labels) are for people, and the caller's to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -29,7 +29,18 @@ impl State {
     }
 }
 
+impl Progress {
+    /// Whether no Service may be written.
+    pub(crate) fn is_fenced(self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::Rivalled { .. })
+    }
+}
+
 impl Term {
+    pub(crate) fn is_rivalled(&self) -> bool {
+        matches!(self.progress, Progress::Rivalled { .. })
+    }
+
     /// What a term wrote that names another, with no higher epoch, was changed by hand.
     fn yields_to(&self, service: &Service) -> bool {
         let later = service.epoch > self.epoch;

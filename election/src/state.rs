@@ -470,10 +470,6 @@ impl Progress {
     pub(crate) fn repairs(self) -> bool {
         matches!(self, Self::Done | Self::Drifted)
     }
-
-    fn is_fenced(self) -> bool {
-        matches!(self, Self::Fenced { .. } | Self::Rivalled { .. })
-    }
 }
 
 impl Sight {
@@ -497,10 +493,6 @@ impl Sight {
 }
 
 impl Term {
-    pub(crate) fn is_rivalled(&self) -> bool {
-        matches!(self.progress, Progress::Rivalled { .. })
-    }
-
     pub(crate) fn valid_until(&self, config: &Config) -> Duration {
         self.acked + config.timing.deadline()
     }

@@ -2,11 +2,11 @@
 //!
 //! Must not know: who ought to lead. It performs what the core says, in that order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{Action, Config, Event, Identity, OwnPod, Peer, PodName, State};
+use election::{Action, Config, Event, OwnPod, Peer, State};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -27,6 +27,7 @@ use crate::own_pod::Own;
 use crate::peers::Labelled;
 use crate::service::{Sight, matches};
 use crate::stopwatch::Stopwatch;
+use crate::strangers::Rivals;
 use crate::{lease, service};
 
 /// How an election came to its end.
@@ -67,9 +68,7 @@ pub(crate) struct Driver {
     /// told of them.
     pods: Option<Vec<Labelled>>,
     peers: Option<Vec<Peer>>,
-    /// The pods that may lead by another Lease, and those of them of whom the core was told.
-    strangers: BTreeSet<String>,
-    rivals: Vec<PodName>,
+    rivals: Rivals,
     own: OwnPod,
     cost: DeletionCost,
     hand_back: HandBack,
@@ -96,8 +95,7 @@ impl Driver {
             services,
             pods: None,
             peers: None,
-            strangers: BTreeSet::new(),
-            rivals: Vec::new(),
+            rivals: Rivals::default(),
             own: OwnPod::default(),
             cost,
             hand_back: HandBack::default(),
@@ -181,15 +179,7 @@ impl Driver {
             return;
         }
         let epoch = self.state.epoch();
-        let owed = self.services.iter().enumerate().find_map(|(i, known)| {
-            let Known::Seen(sight) = known else {
-                return None;
-            };
-            let service = sight.view.present().filter(|s| Some(s.epoch) == epoch)?;
-            let managed = sight.hand_back.as_ref();
-            let managed = managed.filter(|_| self.hand_back.may_try(i, service.version))?;
-            Some((i, service.version, managed))
-        });
+        let owed = self.hand_back.next(&self.services, epoch);
         if let Some((service, seen, managed)) = owed
             && let Some(name) = self.parts.names.services.get(service)
         {
@@ -357,7 +347,7 @@ impl Driver {
                 self.judge_peers();
             }
             News::Strangers(strangers) => {
-                self.strangers = strangers;
+                self.rivals.know(strangers);
                 self.judge_strangers();
             }
             News::PeersStale => {
@@ -396,15 +386,10 @@ impl Driver {
         }
     }
 
-    /// Tells the core of the strangers that lead one of the Services, or have led one before.
+    /// Tells the core when other strangers than it knows lead a Service.
     fn judge_strangers(&mut self) {
         let leaders: Vec<_> = self.services.iter().filter_map(Known::leader).collect();
-        let told = |pod: &PodName| leaders.contains(&pod.as_str()) || self.rivals.contains(pod);
-        let strangers = self.strangers.iter();
-        let strangers = strangers.filter_map(|name| PodName::parse(name).ok());
-        let rivals: Vec<_> = strangers.filter(told).collect();
-        if self.rivals != rivals {
-            self.rivals.clone_from(&rivals);
+        if let Some(rivals) = self.rivals.among(&leaders) {
             self.step(Event::Strangers(rivals));
         }
     }
@@ -486,7 +471,7 @@ impl Driver {
         let stored = self.services.iter().filter_map(Known::epoch).max();
         let epoch = state.epoch().or(stored);
         let snapshot = Snapshot {
-            leader: state.holder().map(holder_name),
+            leader: state.holder().map(|holder| holder.name().to_owned()),
             leads_until: valid_until.filter(|_| state.is_leader(config, now)),
             renewed: valid_until.and_then(|end| end.checked_sub(config.timing.deadline())),
             epoch: epoch.map(|epoch| epoch.to_string()),
@@ -509,12 +494,5 @@ impl Driver {
             term: snapshot.term,
         });
         self.parts.snapshot.send_replace(snapshot);
-    }
-}
-
-fn holder_name(holder: &election::Holder) -> String {
-    match holder {
-        election::Holder::Candidate(Identity { pod, .. }) => pod.as_str().to_owned(),
-        election::Holder::Foreign(name) => name.clone(),
     }
 }

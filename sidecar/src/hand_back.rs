@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contract::names::PRODUCT;
-use election::{Timing, Version};
+use election::{Epoch, Timing, Version};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::debug;
 
 use crate::api::{Api, Error, Kind};
+use crate::known::Known;
 use crate::service::Object;
 
 /// The pause after a failure, at most.
@@ -83,9 +84,26 @@ impl HandBack {
         self.call.is_none()
     }
 
+    /// The first Service of this epoch that is still to be handed back, its revision, and what is to be written.
+    pub(crate) fn next<'a>(
+        &self,
+        services: &'a [Known],
+        epoch: Option<Epoch>,
+    ) -> Option<(usize, Version, &'a Value)> {
+        services.iter().enumerate().find_map(|(i, known)| {
+            let Known::Seen(sight) = known else {
+                return None;
+            };
+            let service = sight.view.present().filter(|s| Some(s.epoch) == epoch)?;
+            let managed = sight.hand_back.as_ref();
+            let managed = managed.filter(|_| self.may_try(i, service.version))?;
+            Some((i, service.version, managed))
+        })
+    }
+
     /// Whether a Service at this revision is still to be tried. One that was refused must not keep
     /// the others waiting.
-    pub(crate) fn may_try(&self, service: usize, seen: Version) -> bool {
+    fn may_try(&self, service: usize, seen: Version) -> bool {
         self.tried.get(&service) != Some(&seen)
     }
 

@@ -191,11 +191,7 @@ fn edit(known: Option<Value>, namespace: &str, name: &str, change: &Change<'_>) 
             "metadata": { "name": name, "namespace": namespace },
         })
     });
-    let holder_name = match &record.holder {
-        Some(Holder::Candidate(identity)) => identity.pod.as_str(),
-        Some(Holder::Foreign(name)) => name,
-        None => "",
-    };
+    let holder_name = record.holder.as_ref().map_or("", Holder::name);
     let seconds = record.duration.as_secs().clamp(1, 300);
     if let Some(spec) = child(&mut raw, "spec") {
         spec.insert("holderIdentity".to_owned(), holder_name.into());

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use election::PodName;
+
 use crate::peers::is_of_another_election;
 use crate::pod::Object;
 use crate::watch::Change;
@@ -46,6 +48,32 @@ impl Strangers {
     fn may_lead(&self, pod: &Object) -> bool {
         let stays = !pod.is_leaving() && !pod.is_finished();
         stays && pod.is_labelled() && pod.is_ready(None) && is_of_another_election(&self.lease, pod)
+    }
+}
+
+/// Those that lead a Service, or have led one: the core is told of them.
+#[derive(Debug, Default)]
+pub(crate) struct Rivals {
+    strangers: BTreeSet<String>,
+    told: Vec<PodName>,
+}
+
+impl Rivals {
+    pub(crate) fn know(&mut self, strangers: BTreeSet<String>) {
+        self.strangers = strangers;
+    }
+
+    /// What to tell, if it is something else than before, where these pods lead the Services.
+    pub(crate) fn among(&mut self, leaders: &[&str]) -> Option<Vec<PodName>> {
+        let told = |pod: &PodName| leaders.contains(&pod.as_str()) || self.told.contains(pod);
+        let strangers = self.strangers.iter();
+        let strangers = strangers.filter_map(|name| PodName::parse(name).ok());
+        let rivals: Vec<_> = strangers.filter(told).collect();
+        if self.told == rivals {
+            return None;
+        }
+        self.told.clone_from(&rivals);
+        Some(rivals)
     }
 }
 
@@ -118,6 +146,19 @@ mod tests {
         ] {
             assert_eq!(after(&[here(), end]), none);
         }
+    }
+
+    #[test]
+    fn who_has_led_a_service_is_told_until_it_is_no_stranger() {
+        let mut rivals = Rivals::default();
+        let name = |name| PodName::parse(name).unwrap();
+        rivals.know(["a", "b", "c"].map(str::to_owned).into());
+        assert_eq!(rivals.among(&["own"]), None);
+        assert_eq!(rivals.among(&["a"]), Some(vec![name("a")]));
+        assert_eq!(rivals.among(&["a"]), None);
+        assert_eq!(rivals.among(&["b"]), Some(vec![name("a"), name("b")]));
+        rivals.know(["b".to_owned()].into());
+        assert_eq!(rivals.among(&["own"]), Some(vec![name("b")]));
     }
 
     #[test]
