@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     scene,
-    support::{KEY, SIDECAR, Scene, deployment, selector, service},
+    support::{KEY, SIDECAR, Scene, deployment, service},
 };
 
 const SERVICE: &str = "service-leader-election/service";
@@ -52,12 +52,7 @@ async fn owners(scene: &Scene) -> BTreeSet<String> {
 }
 
 async fn is_given_back(scene: &Scene) {
-    scene
-        .eventually("the user's selector stands again", async || {
-            let service = scene.service("web").await.unwrap();
-            (!selector(&service).contains_key(KEY)).then_some(())
-        })
-        .await;
+    scene.given_back("web").await;
     scene
         .eventually("the rights are gone", async || {
             rights(scene).await.is_empty().then_some(())

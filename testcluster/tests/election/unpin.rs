@@ -7,20 +7,11 @@ use serde_json::json;
 
 use crate::{
     scene,
-    support::{KEY, Scene, kinds, selector, service},
+    support::{kinds, service},
 };
 
 const BY_HAND: &str = include_str!("../../../docs/added-by-hand.yaml");
 const BARE: &str = "service-leader-election/service-";
-
-async fn given_back(scene: &Scene, name: &str) {
-    scene
-        .eventually("the user's selector stands again", async || {
-            let service = scene.service(name).await.unwrap();
-            (!selector(&service).contains_key(KEY)).then_some(())
-        })
-        .await;
-}
 
 #[tokio::test]
 async fn a_sidecar_added_by_hand_for_another_service_holds_nothing_up() {
@@ -31,7 +22,7 @@ async fn a_sidecar_added_by_hand_for_another_service_holds_nothing_up() {
     scene.elect("api", 2, json!({})).await;
     scene.record.allow_unpin();
     scene.kubectl(&["annotate", "deployment/api", BARE]).await;
-    given_back(&scene, "api").await;
+    scene.given_back("api").await;
     assert_eq!(scene.agreed("web", |_| true).await, by_hand);
     scene.record.check().await.unwrap();
 }
@@ -56,6 +47,6 @@ async fn an_unpin_that_waits_for_long_says_for_which_pod() {
     scene.record.allow_unpin();
     let delete = ["delete", "pods", "-l", "app=web", "--wait=false"];
     scene.kubectl(&delete).await;
-    given_back(&scene, "web").await;
+    scene.given_back("web").await;
     scene.record.check().await.unwrap();
 }

@@ -193,12 +193,7 @@ async fn deleted_workload_unpins() {
     let leader = scene.elect("web", 2, json!({})).await;
     scene.record.allow_unpin();
     scene.kubectl(&["delete", "deployment", "web"]).await;
-    let service = scene
-        .eventually("the user's selector stands again", async || {
-            let service = scene.service("web").await.unwrap();
-            (!selector(&service).contains_key(KEY)).then_some(service)
-        })
-        .await;
+    let service = scene.given_back("web").await;
     let own = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
     assert_eq!(selector(&service), own);
     let annotations = service.annotations();

@@ -3,7 +3,7 @@
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{KEY, SIDECAR, Scene, deployment, selector, service};
+use super::{KEY, SIDECAR, Scene, deployment, service};
 
 /// What the sidecar is in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +78,7 @@ pub async fn is_elected_and_given_back(scene: &Scene, kind: &str, wanted: Form) 
         scene.kubectl(&delete).await;
     }
     scene.record.allow_unpin();
-    scene
-        .eventually("the user's selector stands again", async || {
-            let service = scene.service("web").await.unwrap();
-            (!selector(&service).contains_key(KEY)).then_some(())
-        })
-        .await;
+    scene.given_back("web").await;
     let template = template(scene, &target).await.to_string();
     assert!(!template.contains(KEY), "{template}");
     scene.record.check().await.unwrap();

@@ -137,7 +137,9 @@ impl Scene {
             "service-leader-election/service": name,
             "service-leader-election/log-level": "debug",
         });
-        merge(&mut all, annotations);
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, annotations) {
+            all.extend(more);
+        }
         self.apply(&deployment(name, replicas, &all)).await;
         self.all_ready(name, usize::try_from(replicas).unwrap())
             .await;
@@ -274,6 +276,15 @@ impl Scene {
             );
         }
         Ok(Leader { pod, epoch })
+    }
+
+    /// Waits until the user's own selector stands again: the Service as it is then.
+    pub async fn given_back(&self, name: &str) -> Service {
+        self.eventually("the user's selector stands again", async || {
+            let service = self.service(name).await.ok();
+            service.filter(|service| !selector(service).contains_key(KEY))
+        })
+        .await
     }
 
     /// Waits until Events with all these reasons stand at the Service.
@@ -457,12 +468,6 @@ pub fn deployment(name: &str, replicas: u32, annotations: &Value) -> Value {
                 "ports": [{"name": "http", "containerPort": APP}], "readinessProbe": probe}]},
         }},
     })
-}
-
-fn merge(into: &mut Value, from: Value) {
-    if let (Value::Object(into), Value::Object(from)) = (into, from) {
-        into.extend(from);
-    }
 }
 
 pub fn selector(service: &Service) -> BTreeMap<String, String> {
