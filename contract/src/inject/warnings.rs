@@ -300,7 +300,7 @@ impl Warnings {
         };
         self.add(&format!(
             "Service {service} is claimed by {}{more} too: with one Lease all their pods elect one \
-             leader, with two they fight; use one Lease, or name another Service",
+             leader, with two one waits; use one Lease, or name another Service",
             shortened(first, 32)
         ));
     }
