@@ -12,19 +12,19 @@ impl State {
     pub(crate) fn rival_in<'a>(
         &self,
         views: impl Iterator<Item = Option<&'a ServiceView>>,
-    ) -> Option<(usize, &'a str)> {
+    ) -> Option<(usize, &PodName)> {
         let term = self.leading()?;
         let present = |view: Option<&'a ServiceView>| view.and_then(ServiceView::present);
         views.enumerate().find_map(|(number, view)| {
             let service = present(view).filter(|service| term.yields_to(service))?;
             let leader = service.leader.as_deref()?;
-            let strange = self.strangers.iter().any(|pod| pod.as_str() == leader);
-            strange.then_some((number, leader))
+            let stranger = self.strangers.iter().find(|pod| pod.as_str() == leader)?;
+            Some((number, stranger))
         })
     }
 
     /// The same of the Services as they are known.
-    pub(crate) fn rival(&self) -> Option<(usize, &str)> {
+    pub(crate) fn rival(&self) -> Option<(usize, &PodName)> {
         self.rival_in(self.services.iter().map(Option::as_ref))
     }
 }
@@ -53,24 +53,27 @@ impl Turn<'_> {
         self.state.strangers = strangers;
     }
 
-    /// The answer turns false now. The Lease is kept, so that the election goes on once the other's
-    /// leader is gone, with a new epoch.
+    /// The answer turns false now. The Lease is kept, so that the election goes on as soon as the other's
+    /// leader may lead no more, with a new epoch, without a wait: who sees its Service taken lets it be.
     pub(crate) fn yield_to_a_rival(&mut self) {
         let Some((service, leader)) = self.state.rival() else {
             return;
         };
-        let leader = leader.to_owned();
+        let leader = leader.clone();
         let look_at = self.now + self.config.timing.lease();
         let Role::Leading(term) = &mut self.state.role else {
             return;
         };
-        if term.giving_up.is_some() || term.is_rivalled() {
+        if term.giving_up.is_some() {
+            return;
+        }
+        term.predecessor = Predecessor::AnyBut(leader.clone());
+        if term.is_rivalled() {
             return;
         }
         term.switched = false;
-        // It renews by a Lease that is not looked at here, and its election may have a successor for it.
-        term.predecessor = Predecessor::Any;
         term.progress = Progress::Rivalled { look_at };
+        let leader = leader.to_string();
         self.report(Notice::Rivalled { service, leader });
     }
 }

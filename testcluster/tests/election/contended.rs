@@ -37,7 +37,7 @@ fn workload_of(pod: &str) -> &str {
 }
 
 #[tokio::test]
-async fn of_two_elections_with_one_service_one_leads_until_none_of_its_pods_may() {
+async fn of_two_elections_with_one_service_one_leads_until_its_leader_may_no_more() {
     let scene = scene("contended").await;
     let mut web = service("web");
     web["spec"]["selector"] = json!({"shop": "web"});
