@@ -135,9 +135,13 @@ async fn the_application_is_told_before_the_lease_is_handed_over() {
     for _ in 0..5 {
         scene.kubectl(&["delete", "pod", &leader.pod]).await;
         let demoted = application.next("/demote").await;
+        // On a busy machine the signal may come before the watch shows the deletion.
+        let why = &demoted.body["why"];
+        let causes = ["the pod is being deleted", "the process was asked to end"];
+        assert!(causes.iter().any(|cause| why == cause), "{why}");
         let expected = json!({
             "leader": leader.pod, "isLeader": false, "epoch": leader.epoch.to_string(),
-            "term": demoted.body["term"], "why": "the pod is being deleted",
+            "term": demoted.body["term"], "why": why,
         });
         assert_eq!(demoted.body, expected);
         let before = leader.pod.clone();
