@@ -12,7 +12,7 @@ pub mod names;
 pub mod pods;
 pub mod rbac;
 pub mod reference;
-mod sidecars;
+pub mod sidecars;
 pub mod unpin;
 pub mod values;
 pub mod wording;

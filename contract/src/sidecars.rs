@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::names::{self, env};
 
-/// How the Go original and the sidecar spell the flags of [`env::SERVICE`] and [`env::LEASE`], less the
-/// dashes.
-pub(crate) const SERVICE_FLAG: &str = "service-name";
-pub(crate) const LEASE_FLAG: &str = "lease-name";
+/// The flag of the Services' names, less its dashes, as the Go original and the sidecar spell it.
+pub const SERVICE_FLAG: &str = "service-name";
+/// The same of the Lease's name.
+pub const LEASE_FLAG: &str = "lease-name";
 
 /// The last part of our image's path, behind the product's name.
 const IMAGE: &str = "sidecar";
@@ -72,8 +72,9 @@ pub(crate) fn is_version_of(image: &str, container: &impl Container) -> bool {
     names_a_service && repository(container.image()) == repository(image)
 }
 
-/// A flag's value on a command line, in each spelling that the sidecar takes.
-pub(crate) fn flag<'a>(mut words: impl Iterator<Item = &'a str>, flag: &str) -> Option<&'a str> {
+/// A flag's value on a command line, in each spelling that the sidecar takes: `--flag=x`, `--flag x`, `-flag=x`,
+/// `-flag x`. The first counts, where there are several.
+pub fn flag<'a>(mut words: impl Iterator<Item = &'a str>, flag: &str) -> Option<&'a str> {
     while let Some(word) = words.next() {
         let Some(text) = word.strip_prefix('-') else {
             continue;

@@ -16,7 +16,8 @@ pub enum Event {
     Peers(Vec<Peer>),
     /// That watch broke: the peers may be something else by now, until [`Event::Peers`] comes again.
     PeersStale,
-    /// The pods that may lead by another Lease, as the watch of the pods shows them.
+    /// The pods that may lead by another Lease, as the watch of the pods shows them: all that a Service of this
+    /// election names among them, whoever else.
     Strangers(Vec<PodName>),
     /// The Lease's watch shows this record, or that the Lease is gone. It may be old news.
     LeaseSeen(Option<Lease>),

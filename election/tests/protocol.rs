@@ -634,27 +634,32 @@ fn is_rivalled(actions: &[Action]) -> bool {
     actions.iter().any(rivalled)
 }
 
-#[test]
-fn a_service_whose_leader_is_of_another_election_is_not_taken() {
+/// One that holds its Lease at version 7, and has read that `other`, of another election, leads its Service at epoch
+/// 4; and what it did about that.
+fn beside_a_rival() -> (Candidate, Vec<Action>) {
     let mut it = Candidate::ready();
     it.take(strangers(&["other"]));
-    let actions = acquire(
-        &mut it,
-        Some(lease(None, Some("other"), 5)),
-        service("other", "4", 3),
-    );
+    let given_up = Some(lease(None, Some("other"), 5));
+    let actions = acquire(&mut it, given_up, service("other", "4", 3));
+    (it, actions)
+}
+
+#[test]
+fn a_service_whose_leader_is_of_another_election_is_not_taken() {
+    let (mut it, actions) = beside_a_rival();
     assert!(
         !writes_service(&actions) && is_rivalled(&actions),
         "{actions:?}"
     );
     // It goes on renewing, looks again, and writes no Service for as long as the other may lead.
-    let mut version = 7;
-    for seconds in (4..120).step_by(4) {
+    let (mut version, mut looks) = (7, 0);
+    for seconds in (4..=120).step_by(4) {
         let actions = it.at(seconds * 1000, Event::Tick);
         assert!(writes_lease(&actions), "{actions:?}");
         version += 1;
         it.take(Event::LeaseWritten(Ok(Version::new(version))));
         if actions.contains(&Action::ReadServices) {
+            looks += 1;
             let actions = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
             assert!(
                 !writes_service(&actions) && !is_rivalled(&actions),
@@ -663,21 +668,16 @@ fn a_service_whose_leader_is_of_another_election_is_not_taken() {
         }
         assert!(!it.leads());
     }
+    assert_eq!(looks, 10, "once in a lease of 12 s");
 }
 
 #[test]
 fn it_is_taken_by_a_new_term_as_soon_as_the_other_may_lead_no_more() {
-    let mut it = Candidate::ready();
-    it.take(strangers(&["other"]));
-    acquire(
-        &mut it,
-        Some(lease(None, Some("me"), 5)),
-        service("other", "8", 3),
-    );
+    let (mut it, _) = beside_a_rival();
     let begins = it.at(1000, strangers(&[]));
     assert!(writes_lease(&begins), "{begins:?}");
     it.take(Event::LeaseWritten(Ok(Version::new(9))));
-    let writes = it.take(Event::ServicesRead(Ok(vec![service("other", "8", 3)])));
+    let writes = it.take(Event::ServicesRead(Ok(vec![service("other", "4", 3)])));
     assert!(writes_service(&writes), "{writes:?}");
     it.take(Event::ServiceWritten(Ok(Version::new(20))));
     assert!(it.leads());
@@ -685,13 +685,7 @@ fn it_is_taken_by_a_new_term_as_soon_as_the_other_may_lead_no_more() {
 
 #[test]
 fn a_successor_in_the_other_election_is_let_be_too() {
-    let mut it = Candidate::ready();
-    it.take(strangers(&["other"]));
-    acquire(
-        &mut it,
-        Some(lease(None, Some("me"), 5)),
-        service("other", "4", 3),
-    );
+    let (mut it, _) = beside_a_rival();
     let seen = |leader, epoch, version| Event::ServiceSeen {
         service: 0,
         view: service(leader, epoch, version),

@@ -192,7 +192,7 @@ impl Metrics {
         );
         ours.register(
             "fenced",
-            "1 while a Service stores a higher epoch than this pod's term",
+            "1 while a Service stores a higher epoch than this pod's term, or another election has it",
             self.fenced.clone(),
         );
         ours.register(

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::names::{self, env};
+use contract::{
+    names::{self, env},
+    sidecars,
+};
 use election::{Identity, Peer, PodName, PodUid};
 use tracing::debug;
 
@@ -213,38 +216,22 @@ fn runs_sidecar_of(lease: &str, pod: &Object) -> bool {
 /// The Lease that a sidecar's env or arguments name, by itself or by its first Service.
 fn lease_of(container: &Container) -> Option<String> {
     let setting = |flag: &str, variable: &str| {
-        let words: Vec<&str> = container
-            .command
-            .iter()
-            .chain(&container.args)
-            .map(String::as_str)
-            .collect();
+        let words = container.command.iter().chain(&container.args);
         let env = container.env.iter().find(|env| env.name == variable);
         let env = env.and_then(|env| env.value.as_deref());
-        argument(&words, flag)
+        sidecars::flag(words.map(String::as_str), flag)
             .or(env)
             .filter(|value| !value.is_empty())
             .map(str::to_owned)
     };
-    setting("lease-name", env::LEASE).or_else(|| {
-        let services = setting("service-name", env::SERVICE)?;
+    setting(sidecars::LEASE_FLAG, env::LEASE).or_else(|| {
+        let services = setting(sidecars::SERVICE_FLAG, env::SERVICE)?;
         let first = services
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty())
             .min()?;
         Some(names::default_name(first))
-    })
-}
-
-/// The value of a flag, in either spelling: `--flag=x`, `--flag x`, `-flag=x`, `-flag x`.
-fn argument<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
-    words.iter().enumerate().find_map(|(i, word)| {
-        let word = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
-        match word.strip_prefix(flag)? {
-            "" => words.get(i + 1).copied(),
-            rest => rest.strip_prefix('='),
-        }
     })
 }
 

@@ -418,9 +418,29 @@ async fn sleep_until(due: Option<std::time::Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::{Request, Response};
     use contract::names::annotation;
+    use kube::{Client, client::Body};
+    use tower::service_fn;
 
     use super::*;
+
+    /// A controller whose API server answers each request by such a status and object.
+    pub(super) fn answered_by(
+        answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static,
+    ) -> Controller {
+        let answer = move |request: Request<Body>| {
+            let (status, answer) = answer(&request);
+            let body = Body::from(answer.to_string().into_bytes());
+            let response = Response::builder().status(status).body(body).unwrap();
+            async { Ok::<_, Infallible>(response) }
+        };
+        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
+        let metrics = Arc::new(Metrics::new());
+        Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics)
+    }
 
     #[test]
     fn a_service_is_marked_after_the_rights_of_those_that_name_it_first() {

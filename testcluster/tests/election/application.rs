@@ -135,10 +135,10 @@ async fn the_application_is_told_before_the_lease_is_handed_over() {
     for _ in 0..5 {
         scene.kubectl(&["delete", "pod", &leader.pod]).await;
         let demoted = application.next("/demote").await;
-        // On a busy machine the signal may come before the watch shows the deletion.
-        let why = &demoted.body["why"];
-        let causes = ["the pod is being deleted", "the process was asked to end"];
-        assert!(causes.iter().any(|cause| why == cause), "{why}");
+        // On a busy machine the signal may come before the watch shows the deletion: then once more.
+        let why = demoted.body["why"].as_str().unwrap();
+        let by_watch = why == "the pod is being deleted";
+        assert!(by_watch || why == "the process was asked to end", "{why}");
         let expected = json!({
             "leader": leader.pod, "isLeader": false, "epoch": leader.epoch.to_string(),
             "term": demoted.body["term"], "why": why,
@@ -150,14 +150,19 @@ async fn the_application_is_told_before_the_lease_is_handed_over() {
         assert_eq!(promoted["leader"], leader.pod);
         assert_eq!(promoted["epoch"], leader.epoch.to_string());
         assert_eq!(promoted["why"], format!("{before} handed over"));
-        if let Some(meanwhile) = demoted.meanwhile {
+        if let Some(meanwhile) = demoted.meanwhile
+            && by_watch
+        {
             assert_eq!(meanwhile, (before, json!(false)));
             judged = true;
             break;
         }
         scene.all_ready("web", 2).await;
     }
-    assert!(judged, "no look was fast enough: this proves nothing");
+    assert!(
+        judged,
+        "no look and no watch was fast enough: this proves nothing"
+    );
     scene.record.check().await.unwrap();
 }
 

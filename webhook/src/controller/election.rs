@@ -369,18 +369,13 @@ fn member(seen: &Claim, found: &Value) -> Option<Member> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use axum::http::{Method, Request, Response};
+    use axum::http::Method;
     use contract::names::{annotation, lease_annotation};
-    use kube::{Client, client::Body};
-    use tower::service_fn;
 
     use super::*;
-    use crate::{cluster::Cluster, metrics::Metrics};
+    use crate::controller::tests::answered_by;
 
     /// A controller whose API server has every object that is asked for, as ours and after a first term, and
     /// answers to what `refused` says with this status; and the paths of what was deleted.
@@ -390,7 +385,7 @@ mod tests {
     ) -> (Controller, Arc<Mutex<Vec<String>>>) {
         let deleted = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&deleted);
-        let answer = move |request: Request<Body>| {
+        let controller = answered_by(move |request| {
             let path = request.uri().path().to_owned();
             let (method, part) = &refused;
             let is_refused = request.method() == method && path.contains(part);
@@ -404,14 +399,8 @@ mod tests {
             if request.method() == Method::DELETE && !is_refused {
                 log.lock().unwrap().push(path);
             }
-            let body = Body::from(answer.to_string().into_bytes());
-            let status = if is_refused { status } else { 200 };
-            let response = Response::builder().status(status).body(body).unwrap();
-            async { Ok::<_, Infallible>(response) }
-        };
-        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
-        let metrics = Arc::new(Metrics::new());
-        let controller = Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics);
+            (if is_refused { status } else { 200 }, answer)
+        });
         (controller, deleted)
     }
 

@@ -77,16 +77,11 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use axum::http::{Request, Response};
     use futures::StreamExt;
-    use kube::{Client, client::Body};
     use serde_json::json;
-    use tower::service_fn;
 
     use super::*;
-    use crate::{cluster::Cluster, metrics::Metrics};
+    use crate::controller::tests::answered_by;
 
     fn election(service: &str) -> Key {
         Key::Election {
@@ -97,7 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_begins_at_once_with_what_was_made_whoever_claims_it() {
-        let answer = |request: Request<Body>| {
+        let controller = answered_by(|request| {
             let ours = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dservice-leader-election";
             assert!(request.uri().to_string().contains(ours), "{request:?}");
             let path = request.uri().path();
@@ -108,13 +103,8 @@ mod tests {
                 "web",
                 "service-leader-election-a-b",
             ];
-            let body = json!({ "metadata": {}, "items": names.map(role) });
-            let body = Body::from(body.to_string().into_bytes());
-            async { Ok::<_, Infallible>(Response::new(body)) }
-        };
-        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
-        let metrics = Arc::new(Metrics::new());
-        let controller = Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics);
+            (200, json!({ "metadata": {}, "items": names.map(role) }))
+        });
         let rounds = Arc::new(controller).rounds();
         let first = rounds.boxed().next().await;
         assert_eq!(first, Some(vec![election("web"), election("a-b")]));

@@ -174,18 +174,13 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use axum::http::{Method, Request, Response};
+    use axum::http::Method;
     use contract::names::{annotation, env};
-    use kube::{Client, client::Body};
-    use tower::service_fn;
 
     use super::*;
-    use crate::{cluster::Cluster, metrics::Metrics};
+    use crate::controller::tests::answered_by;
 
     /// A controller whose API server answers so, and what it was asked to write.
     fn controller(
@@ -193,19 +188,13 @@ mod tests {
     ) -> (Controller, Arc<Mutex<Vec<String>>>) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&written);
-        let answer = move |request: Request<Body>| {
+        let controller = answered_by(move |request| {
             let (method, path) = (request.method(), request.uri().path());
             if method != Method::GET {
                 log.lock().unwrap().push(format!("{method} {path}"));
             }
-            let (status, answer) = answer(method, path);
-            let body = Body::from(answer.to_string().into_bytes());
-            let response = Response::builder().status(status).body(body).unwrap();
-            async { Ok::<_, Infallible>(response) }
-        };
-        let cluster = Cluster::new(Client::new(service_fn(answer), "shop"));
-        let metrics = Arc::new(Metrics::new());
-        let controller = Controller::new(cluster, Arc::default(), "sidecar".to_owned(), metrics);
+            answer(method, path)
+        });
         (controller, written)
     }
 
